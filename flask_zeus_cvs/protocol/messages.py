@@ -1,0 +1,343 @@
+"""The three messages as frozen values: application request, answer, notice.
+
+Each is read from bytes and written to bytes; what a customer typed appears in no repr.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Self
+
+from flask_zeus_cvs.exceptions import InvalidField, UnreadableNotice
+from flask_zeus_cvs.protocol.codes import Status, Store
+from flask_zeus_cvs.protocol.fields import ACT, ANSWER, NOTICE, REQUEST, REQUIRED, SPAN, Problem, check
+from flask_zeus_cvs.protocol.wire import SHIFT_JIS, decode_form, decode_lines, encode_form, encode_lines
+
+CONTENT_TYPE = "application/x-www-form-urlencoded"
+
+SUCCESS, FAILURE = "Success_order", "failure_order"
+
+# The values that each name was given, without blanks and repeats; None for bytes that are no text.
+Given = Mapping[str, Sequence[str | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationRequest:
+    """The POST by which a shop applies for a slip (manual: 送信パラメータ一覧); `money`: yen, `span`: days."""
+
+    clientip: str
+    money: int
+    username: str = field(repr=False)
+    telno: str = field(repr=False)
+    email: str = field(repr=False)
+    pay_cvs: Store
+    sendid: str = ""
+    sendpoint: str = field(default="", repr=False)
+    testid: str = field(default="", repr=False)
+    test_type: str = ""
+    span: int | None = None
+
+    @property
+    def test(self) -> bool:
+        """ZEUS takes an application for a test only if both test fields are there."""
+        return bool(self.testid and self.test_type)
+
+    def encode(self) -> bytes:
+        """Write the body of the POST; raises `InvalidField` for the first value that breaks its rule.
+
+        Blank optional fields are left out, and so is one test field without the other.
+        """
+        values = {
+            "clientip": self.clientip,
+            "act": ACT,
+            "money": str(self.money),
+            "username": self.username,
+            "telno": self.telno,
+            "email": self.email,
+            "pay_cvs": str(self.pay_cvs),
+            "sendid": self.sendid,
+            "sendpoint": self.sendpoint,
+            "testid": self.testid if self.test else "",
+            "test_type": self.test_type if self.test else "",
+            SPAN: "" if self.span is None else str(self.span),
+        }
+        pairs = [(name, value) for name, value in values.items() if value or name in REQUIRED]
+        for name, value in pairs:
+            check(name, value)
+        return encode_form(pairs)
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """Read a POST as strictly as the manual; raises `InvalidField` for the first bad parameter."""
+        given = _given((*REQUEST, SPAN), decode_form(body))
+        values = {name: _checked(name, given[name]) for name in given if given[name] or name in REQUIRED}
+        return cls(
+            clientip=values["clientip"],
+            money=int(values["money"]),
+            username=values["username"],
+            telno=values["telno"],
+            email=values["email"],
+            pay_cvs=Store(values["pay_cvs"]),
+            sendid=values.get("sendid", ""),
+            sendpoint=values.get("sendpoint", ""),
+            testid=values.get("testid", ""),
+            test_type=values.get("test_type", ""),
+            span=int(values[SPAN]) if SPAN in values else None,
+        )
+
+
+class Outcome(StrEnum):
+    """What an answer says about the application; ``unknown`` is not failed: a slip may exist."""
+
+    accepted = "accepted"
+    declined = "declined"
+    unknown = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back to the POST (manual: お申し込み結果).
+
+    `parameter` is the request parameter that a plain-text answer names. `faults` names the fields whose
+    value broke its rule and was dropped: one bad field never rejects an answer.
+    """
+
+    outcome: Outcome
+    _: KW_ONLY
+    order_no: str = ""
+    pay_no1: str = ""
+    pay_no2: str = ""
+    pay_limit: date | None = None
+    pay_url: str = field(default="", repr=False)  # whoever has it sees the customer's slip
+    error_code: str = ""
+    parameter: str = ""
+    faults: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Read whatever came back; never raises."""
+        given = _given(ANSWER, decode_lines(raw))
+        values, faults = _good(given)
+        outcome = _outcome(raw, given["rel"])
+        parameter = "" if outcome else _named_parameter(raw)
+        return cls(
+            outcome or (Outcome.declined if parameter else Outcome.unknown),
+            order_no=values.get("order_no", ""),
+            pay_no1=values.get("pay_no1", ""),
+            pay_no2=values.get("pay_no2", ""),
+            pay_limit=_date(values.get("pay_limit", "")),
+            pay_url=values.get("pay_url", ""),
+            error_code=values.get("error_code", ""),
+            parameter=parameter,
+            faults=faults,
+        )
+
+    def encode(self, *, spaced: bool = False, crlf: bool = False) -> bytes:
+        """Write the answer as ZEUS does: its seven lines, or a plain text that names `parameter`.
+
+        `spaced` puts spaces round ``=`` on the lines where the manual's sample has them. An unknown
+        outcome has no form of its own and is empty.
+        """
+        if self.outcome is Outcome.unknown:
+            return b""
+        if self.parameter:
+            return f"Invalid {self.parameter}".encode("ascii", "replace")
+        values = {
+            "rel": SUCCESS if self.outcome is Outcome.accepted else FAILURE,
+            "order_no": self.order_no,
+            "pay_no1": self.pay_no1,
+            "pay_no2": self.pay_no2,
+            "pay_limit": _yyyymmdd(self.pay_limit),
+            "pay_url": self.pay_url,
+            "error_code": self.error_code,
+        }
+        return encode_lines(values.items(), spaced=_SPACED if spaced else (), crlf=crlf)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What ZEUS tells the shop of an application (manual: 決済結果 CGIコール); absent and blank are ``""``.
+
+    `faults` names the fields whose value broke its rule and was dropped; `raw` keeps the bytes.
+    """
+
+    status: Status
+    clientip: str = ""
+    money: int | None = None
+    username: str = field(default="", repr=False)
+    telno: str = field(default="", repr=False)
+    email: str = field(default="", repr=False)
+    sendid: str = ""
+    sendpoint: str = field(default="", repr=False)
+    order_no: str = ""
+    pay_cvs: Store | str = ""
+    pay_no1: str = ""
+    pay_no2: str = ""
+    pay_limit: date | None = None
+    error_code: str = ""
+    faults: tuple[str, ...] = ()
+    raw: bytes = field(default=b"", repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, raw: bytes, encoding: str = SHIFT_JIS) -> Self:
+        """Read a query string or a form body; unknown parameters are ignored.
+
+        Raises `UnreadableNotice` only for what decides: status, money, and the number that finds the
+        application (order_no or sendid). A fault anywhere else is dropped and named.
+        """
+        given = _given(NOTICE, decode_form(raw, encoding))
+        for name in DECIDING:
+            if len(given[name]) > 1:
+                raise UnreadableNotice(raw, f"{name} is given twice with different values")
+        money = _money(raw, given)
+        values, faults = _good({name: given[name] for name in NOTICE if name != "money"})
+        if "status" not in values:
+            raise UnreadableNotice(
+                raw, "status is missing" if not given["status"] else "status is none of the nine"
+            )
+        if "order_no" not in values and "sendid" not in values:
+            raise UnreadableNotice(raw, "neither a good order_no nor a good sendid")
+        return cls(
+            status=Status(values["status"]),
+            clientip=values.get("clientip", ""),
+            money=money,
+            username=values.get("username", ""),
+            telno=values.get("telno", ""),
+            email=values.get("email", ""),
+            sendid=values.get("sendid", ""),
+            sendpoint=values.get("sendpoint", ""),
+            order_no=values.get("order_no", ""),
+            pay_cvs=Store(values["pay_cvs"]) if "pay_cvs" in values else "",
+            pay_no1=values.get("pay_no1", ""),
+            pay_no2=values.get("pay_no2", ""),
+            pay_limit=_date(values.get("pay_limit", "")),
+            error_code=values.get("error_code", ""),
+            faults=faults,
+            raw=raw,
+        )
+
+    @property
+    def identity(self) -> str:
+        """What makes two notices the same one: (order_no, else sendid), status, money; hex SHA-256.
+
+        Not the bytes: order of the parameters, method and case of the hex digits vary. It is stored, so
+        it must not change.
+        """
+        key = self.order_no or f"sendid:{self.sendid}"
+        money = "" if self.money is None else str(self.money)
+        return hashlib.sha256("\n".join((key, self.status, money)).encode()).hexdigest()
+
+    def encode(self, names: Iterable[str] = NOTICE, encoding: str = SHIFT_JIS) -> bytes:
+        """Write the query string, with the parameters in `names`: shops choose which are sent."""
+        values = {
+            "clientip": self.clientip,
+            "money": "" if self.money is None else str(self.money),
+            "username": self.username,
+            "telno": self.telno,
+            "email": self.email,
+            "sendid": self.sendid,
+            "sendpoint": self.sendpoint,
+            "order_no": self.order_no,
+            "pay_cvs": str(self.pay_cvs),
+            "pay_no1": self.pay_no1,
+            "pay_no2": self.pay_no2,
+            "pay_limit": _yyyymmdd(self.pay_limit),
+            "status": str(self.status),
+            "error_code": self.error_code,
+        }
+        return encode_form(((name, values[name]) for name in names), encoding)
+
+
+#: The parameters of a notice that decide; a fault anywhere else harms nothing.
+DECIDING = ("status", "order_no", "sendid", "money")
+
+# The manual's sample answer has spaces round "=" on these lines, and none on the other three.
+_SPACED = frozenset({"rel", "order_no", "pay_no1", "pay_no2"})
+
+# Request parameters that are English words too: something between us and ZEUS may well use them.
+_EVERYDAY = frozenset({"act", "money", "username", "email"})
+_MAX_PLAIN_TEXT = 100  # bytes
+_MAX_EVERYDAY_WORDS = 3
+
+
+def _given(names: Iterable[str], pairs: Iterable[tuple[str, str | None]]) -> Given:
+    given: dict[str, dict[str | None, None]] = {name: {} for name in names}
+    for name, value in pairs:
+        if name in given and (value is None or value.strip(" ")):
+            given[name][value] = None
+    return {name: list(values) for name, values in given.items()}
+
+
+def _checked(name: str, values: Sequence[str | None]) -> str:
+    """Return the one good value, or raise `InvalidField`."""
+    if len(values) > 1:
+        raise InvalidField(name, Problem.repeated)
+    value = values[0] if values else ""
+    if value is None:
+        raise InvalidField(name, Problem.encoding)
+    check(name, value)
+    return value
+
+
+def _good(given: Given) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Sort what was given into good values and the names of bad ones."""
+    good: dict[str, str] = {}
+    faults: list[str] = []
+    for name, values in given.items():
+        try:
+            if values:
+                good[name] = _checked_echo(name, values)
+        except InvalidField:
+            faults.append(name)
+    return good, tuple(faults)
+
+
+def _checked_echo(name: str, values: Sequence[str | None]) -> str:
+    # The manual leaves the width of the space in a name open: what comes back may have a half-width one.
+    if name == "username":
+        _checked(name, [value and value.replace(" ", "\u3000") for value in values])
+        return values[0] or ""
+    return _checked(name, values)
+
+
+def _outcome(raw: bytes, rel: Sequence[str | None]) -> Outcome | None:
+    """Decide by a ``rel`` line that is exactly right, else by containment; None where neither word is there."""
+    exact = {value for value in rel if value in (SUCCESS, FAILURE)}
+    found = exact or {word for word in (SUCCESS, FAILURE) if word.encode() in raw}
+    if not found:
+        return None
+    if len(found) > 1:
+        return Outcome.unknown
+    return Outcome.accepted if SUCCESS in found else Outcome.declined
+
+
+def _named_parameter(raw: bytes) -> str:
+    """Return the request parameter that a short plain text complains of, or ``""``."""
+    text = raw.strip()
+    if len(text) > _MAX_PLAIN_TEXT or b"<" in text:
+        return ""
+    words = [word.decode() for word in re.findall(rb"(?<![@\w])\w+(?![@\w])", text)]
+    brief = text.isascii() and len(re.findall(rb"\w+", text)) <= _MAX_EVERYDAY_WORDS
+    return next((word for word in words if word in REQUEST and (brief or word not in _EVERYDAY)), "")
+
+
+def _money(raw: bytes, given: Given) -> int | None:
+    if not given["money"]:
+        return None
+    value = given["money"][0]
+    if value is None or not re.fullmatch("[0-9]{1,6}", value):
+        raise UnreadableNotice(raw, "money is not one to six half-width digits")
+    return int(value)
+
+
+def _date(value: str) -> date | None:
+    return date.fromisoformat(value) if value else None
+
+
+def _yyyymmdd(day: date | None) -> str:
+    return day.isoformat().replace("-", "") if day else ""
