@@ -55,8 +55,9 @@ _BRACKETS = "()[]\uff08\uff09\uff3b\uff3d\u3010\u3011\u3014\u3015"
 
 _UNSEEN_OUT = dict.fromkeys(map(ord, _UNSEEN))
 _PHONE = str.maketrans("０１２３４５６７８９＋", "0123456789+", _BLANKS + _HYPHENS + _BRACKETS + "ーｰ")
-_VOICED = re.compile("([ァ-ヺ])([\u3099\u309b\u309a\u309c])")
-_COMBINING = {"\u309b": "\u3099", "\u309c": "\u309a"}
+# Voiced and semi-voiced marks: combining (as macOS writes file names), full-width, half-width.
+_MARKS = {"\u3099": "\u3099", "゛": "\u3099", "ﾞ": "\u3099", "\u309a": "\u309a", "゜": "\u309a", "ﾟ": "\u309a"}
+_VOICED = re.compile(f"([ァ-ヺ])([{''.join(_MARKS)}])")
 _LONG_VOWEL = re.compile(f"(?<=[ァ-ヺー])[{re.escape(_HYPHENS)}]+")
 _RUN_OF_SPACES = re.compile(f"[{_SPACES}]+")
 
@@ -70,7 +71,7 @@ def _name(text: str) -> str:
 
 def _join(pair: re.Match[str]) -> str:
     kana, mark = pair.groups()
-    joined = unicodedata.normalize("NFC", kana + _COMBINING.get(mark, mark))
+    joined = unicodedata.normalize("NFC", kana + _MARKS[mark])
     return joined if len(joined) == 1 else pair[0]
 
 

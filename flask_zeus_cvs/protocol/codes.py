@@ -28,7 +28,7 @@ class Store(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
-    """What a store is called, and what it calls its payment numbers; `pay_no2` is None where it has one only."""
+    """What a store is called, and what it calls its payment numbers; `pay_no2` is None where it has one."""
 
     store: Store
     name: str

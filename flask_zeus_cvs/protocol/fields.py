@@ -22,6 +22,7 @@ MIN_AMOUNT, MAX_AMOUNT = 200, 299_999  # yen
 MIN_DAYS, MAX_DAYS = 2, 59  # days until the deadline
 
 ACT = "secure_order"
+SUCCESS, FAILURE = "Success_order", "failure_order"
 SPAN = "span"  # days until the deadline: undocumented, seen in one real client
 
 #: Names in the manual's order.
@@ -73,7 +74,7 @@ class Problem(StrEnum):
     range = "range"  # the limit that was passed
     choice = "choice"  # none of the fixed values
     first_digit = "first_digit"  # the digit that it must start with
-    format = "format"  # right characters, wrong shape: no e-mail address, no date, no http(s) URL
+    malformed = "malformed"  # right characters, wrong shape: no e-mail address, no date, no http(s) URL
     repeated = "repeated"  # given twice with different values
 
 
@@ -95,7 +96,7 @@ _UNSEEN = _BROKEN | {"Cf"}  # and format characters, such as the zero-width spac
 
 
 def drawn_from(characters: Collection[str], problem: Problem, kin: Collection[str] = ()) -> Rule:
-    """Every character is one of `characters`; another is a `problem`, or ``character`` if it is one of `kin`."""
+    """Take `characters` only; another one is a `problem`, or ``character`` if it is one of `kin`."""
 
     def rule(value: str) -> Complaint | None:
         for each in value:
@@ -108,7 +109,7 @@ def drawn_from(characters: Collection[str], problem: Problem, kin: Collection[st
     return rule
 
 
-def one_of(choices: Collection[str]) -> Rule:
+def one_of(*choices: str) -> Rule:
     allowed = frozenset(map(str, choices))
     return lambda value: None if value in allowed else (Problem.choice, "")
 
@@ -138,14 +139,14 @@ def between(low: int, high: int) -> Rule:
 
 def address(value: str) -> Complaint | None:
     """An @ has something on both sides. The RFC is not asked: ``foo..bar@docomo.ne.jp`` is real."""
-    return None if "@" in value[1:-1] else (Problem.format, "")
+    return None if "@" in value[1:-1] else (Problem.malformed, "")
 
 
 def calendar_date(value: str) -> Complaint | None:
     try:
         date.fromisoformat(value)
     except ValueError:
-        return Problem.format, ""
+        return Problem.malformed, ""
     return None
 
 
@@ -156,7 +157,7 @@ def web_address(value: str) -> Complaint | None:
         good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
-    return None if good else (Problem.format, "")
+    return None if good else (Problem.malformed, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,25 +201,25 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         row.name: row
         for row in (
             Field("clientip", 10, _digits, (exactly(10),)),
-            Field("act", 12, one_of([ACT])),
+            Field("act", 12, one_of(ACT)),
             Field("money", 6, _digits, (between(MIN_AMOUNT, MAX_AMOUNT),)),
             Field("username", 40, _katakana, character_bytes=2),
             Field("telno", 11, _digits, (starts_with("0"), at_least(9))),
             Field("email", 50, _printable, (address,)),
-            Field("pay_cvs", 4, one_of(Store)),
+            Field("pay_cvs", 4, one_of(*Store)),
             Field("sendid", 25, _free),
             Field("sendpoint", 50, _free),
             Field("testid", 8, _digits),
-            Field("test_type", 1, one_of(TestType)),
+            Field("test_type", 1, one_of(*TestType)),
             Field(SPAN, 2, _digits, (between(MIN_DAYS, MAX_DAYS),)),
-            Field("rel", 13, one_of(["Success_order", "failure_order"])),
+            Field("rel", 13, one_of(SUCCESS, FAILURE)),
             Field("order_no", 50, _order_number),
             Field("pay_no1", 20, _alphanumeric),
             Field("pay_no2", 20, _alphanumeric),
             Field("pay_limit", 8, _digits, (exactly(8), calendar_date)),
             Field("pay_url", 120, _url, (web_address,)),
             Field("error_code", 6, _digits),
-            Field("status", 2, one_of(Status)),
+            Field("status", 2, one_of(*Status)),
         )
     }
 )

@@ -15,12 +15,28 @@ from typing import Self
 
 from flask_zeus_cvs.exceptions import InvalidField, UnreadableNotice
 from flask_zeus_cvs.protocol.codes import Status, Store
-from flask_zeus_cvs.protocol.fields import ACT, ANSWER, NOTICE, REQUEST, REQUIRED, SPAN, Problem, check
-from flask_zeus_cvs.protocol.wire import SHIFT_JIS, decode_form, decode_lines, encode_form, encode_lines
+from flask_zeus_cvs.protocol.fields import (
+    ACT,
+    ANSWER,
+    FAILURE,
+    NOTICE,
+    REQUEST,
+    REQUIRED,
+    SPAN,
+    SUCCESS,
+    Problem,
+    check,
+)
+from flask_zeus_cvs.protocol.wire import (
+    SHIFT_JIS,
+    decode_form,
+    decode_lines,
+    encode_form,
+    encode_lines,
+    plain_text,
+)
 
 CONTENT_TYPE = "application/x-www-form-urlencoded"
-
-SUCCESS, FAILURE = "Success_order", "failure_order"
 
 # The values that each name was given, without blanks and repeats; None for bytes that are no text.
 Given = Mapping[str, Sequence[str | None]]
@@ -28,7 +44,7 @@ Given = Mapping[str, Sequence[str | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicationRequest:
-    """The POST by which a shop applies for a slip (manual: 送信パラメータ一覧); `money`: yen, `span`: days."""
+    """The POST by which a shop applies for a slip (送信パラメータ一覧); `money` is yen, `span` days."""
 
     clientip: str
     money: int
@@ -101,7 +117,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back to the POST (manual: お申し込み結果).
+    """What came back to the POST (お申し込み結果).
 
     `parameter` is the request parameter that a plain-text answer names. `faults` names the fields whose
     value broke its rule and was dropped: one bad field never rejects an answer.
@@ -161,7 +177,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What ZEUS tells the shop of an application (manual: 決済結果 CGIコール); absent and blank are ``""``.
+    """What ZEUS tells the shop of an application (決済結果 CGIコール); absent and blank are ``""``.
 
     `faults` names the fields whose value broke its rule and was dropped; `raw` keeps the bytes.
     """
@@ -263,6 +279,8 @@ _SPACED = frozenset({"rel", "order_no", "pay_no1", "pay_no2"})
 _EVERYDAY = frozenset({"act", "money", "username", "email"})
 _MAX_PLAIN_TEXT = 100  # bytes
 _MAX_EVERYDAY_WORDS = 3
+_WORD = re.compile(r"[A-Za-z0-9_]+")
+_NAME = re.compile(rf"(?<![A-Za-z0-9_@])(?:{'|'.join(REQUEST)})(?![A-Za-z0-9_@])")
 
 
 def _given(names: Iterable[str], pairs: Iterable[tuple[str, str | None]]) -> Given:
@@ -306,7 +324,7 @@ def _checked_echo(name: str, values: Sequence[str | None]) -> str:
 
 
 def _outcome(raw: bytes, rel: Sequence[str | None]) -> Outcome | None:
-    """Decide by a ``rel`` line that is exactly right, else by containment; None where neither word is there."""
+    """Decide by a ``rel`` line that is exactly right, else by containment; None: neither word is there."""
     exact = {value for value in rel if value in (SUCCESS, FAILURE)}
     found = exact or {word for word in (SUCCESS, FAILURE) if word.encode() in raw}
     if not found:
@@ -318,12 +336,11 @@ def _outcome(raw: bytes, rel: Sequence[str | None]) -> Outcome | None:
 
 def _named_parameter(raw: bytes) -> str:
     """Return the request parameter that a short plain text complains of, or ``""``."""
-    text = raw.strip()
-    if len(text) > _MAX_PLAIN_TEXT or b"<" in text:
+    text = plain_text(raw.strip()) if len(raw.strip()) <= _MAX_PLAIN_TEXT else ""
+    if not text or "<" in text:
         return ""
-    words = [word.decode() for word in re.findall(rb"(?<![@\w])\w+(?![@\w])", text)]
-    brief = text.isascii() and len(re.findall(rb"\w+", text)) <= _MAX_EVERYDAY_WORDS
-    return next((word for word in words if word in REQUEST and (brief or word not in _EVERYDAY)), "")
+    brief = text.isascii() and len(_WORD.findall(text)) <= _MAX_EVERYDAY_WORDS
+    return next((name for name in _NAME.findall(text) if brief or name not in _EVERYDAY), "")
 
 
 def _money(raw: bytes, given: Given) -> int | None:

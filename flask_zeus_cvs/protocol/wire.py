@@ -42,7 +42,7 @@ def decode_form(raw: bytes, encoding: str = SHIFT_JIS) -> list[tuple[str, str | 
     for piece in raw.split(b"&"):
         name, _, value = piece.partition(b"=")
         if piece:
-            pairs.append((_unquote(name).decode(encoding, "replace"), _decode(_unquote(value), encoding)))
+            pairs.append((_unquote(name).decode("ascii", "replace"), _decode(_unquote(value), encoding)))
     return pairs
 
 
@@ -72,6 +72,12 @@ def decode_lines(raw: bytes) -> list[tuple[str, str]]:
         if equals:
             pairs.append((name.strip(" \t"), value.strip(" \t")))
     return pairs
+
+
+def plain_text(raw: bytes) -> str:
+    """Read a text of unknown origin, or ``""`` where it is none: UTF-8 if it can be that, else Shift_JIS."""
+    text = _decode(raw, "utf-8")
+    return (_decode(raw, SHIFT_JIS) if text is None else text) or ""
 
 
 def _encode(name: str, text: str, encoding: str) -> bytes:
