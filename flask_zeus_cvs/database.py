@@ -1,0 +1,124 @@
+"""Short transactions of our own on the host's engine, and the lock that every verb takes first.
+
+They never touch ``db.session``: a shop's pending work is not ours to commit. On SQLite each begins with a write,
+because a transaction that reads first and writes later fails at once under load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import sqlalchemy as sa
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+
+from flask_zeus_cvs.exceptions import ConfigurationError, PendingWorkError
+from flask_zeus_cvs.models import Payment
+
+T = TypeVar("T")
+
+#: How often a transaction that lost a race is run again; each loser lost to a winner.
+ATTEMPTS = 8
+#: SQLSTATEs of PostgreSQL and error numbers of MariaDB: serialization failure, deadlock.
+_LOST_RACE = frozenset({"40001", "40P01", 1213, 1020})
+
+
+class Database:
+    """The host's database as the verbs use it."""
+
+    def __init__(self, app: Flask, db: SQLAlchemy) -> None:
+        self._app = app
+        self.db = db
+        self._engine: sa.Engine | None = None
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The default engine of this app. Raises `ConfigurationError` for an in-memory SQLite in earnest."""
+        if self._engine is None:
+            with self._app.app_context():
+                engine = self.db.engine
+            if engine.dialect.name == "sqlite" and not self._app.testing and _in_memory(engine):
+                raise ConfigurationError(
+                    "SQLALCHEMY_DATABASE_URI is an in-memory SQLite, which forgets payments when the process ends. "
+                    "Use a file, or set TESTING."
+                )
+            # Whatever the host's isolation level: after waiting for a lock we must see what its holder wrote.
+            own = {} if engine.dialect.name == "sqlite" else {"isolation_level": "READ COMMITTED"}
+            self._engine = engine.execution_options(**own)
+        return self._engine
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Open a session that writes nothing and gives its connection back at the end."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` in one transaction and commit; run it again if it lost a race to another worker.
+
+        ``work`` may thus run several times: it does nothing outside the session. What it returns stays readable.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                    if self.is_sqlite:
+                        session.execute(_TAKE_WRITE_LOCK)
+                    return work(session)
+            except (IntegrityError, OperationalError, sa.exc.DBAPIError) as error:
+                if attempt == ATTEMPTS or not _lost_race(error):
+                    raise
+        raise AssertionError("unreachable")
+
+    def refuse_pending_work(self) -> None:
+        """Raise `PendingWorkError` if ``db.session`` holds SQLite's only write lock, which we would wait for in vain."""
+        if not self.is_sqlite:
+            return
+        session = self.db.session()
+        if session.in_transaction() and _has_written(session.connection(bind_arguments={"mapper": Payment})):
+            raise PendingWorkError(
+                "db.session has uncommitted writes, and SQLite has one writer at a time. "
+                "Call db.session.commit() before this call."
+            )
+
+
+_TAKE_WRITE_LOCK = sa.update(Payment.__table__).where(Payment.id == -1).values(attempts=Payment.attempts)  # type: ignore[arg-type]
+
+
+def lock(session: Session, payment_id: int) -> Payment | None:
+    """Lock one payment until the transaction ends, and read it as it is now; None if there is none."""
+    return session.scalar(
+        sa.select(Payment)
+        .where(Payment.id == payment_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+
+
+def _in_memory(engine: sa.Engine) -> bool:
+    return engine.url.database in (None, "", ":memory:") or "mode=memory" in str(engine.url)
+
+
+def _has_written(connection: sa.Connection) -> bool:
+    driver = connection.connection.driver_connection
+    # With autocommit=False (Python 3.12) the driver is always inside a transaction: no telling.
+    if driver is None or getattr(driver, "autocommit", None) is False:
+        return False
+    return bool(driver.in_transaction)
+
+
+def _lost_race(error: Exception) -> bool:
+    if isinstance(error, IntegrityError):
+        return True
+    original = getattr(error, "orig", None)
+    codes = {getattr(original, "sqlstate", None), *getattr(original, "args", ())[:1]}
+    return (
+        bool(codes & _LOST_RACE) if all(isinstance(each, (str, int, type(None))) for each in codes) else False
+    )

@@ -1,0 +1,95 @@
+"""Every error that Flask-Zeus-CVS raises on purpose, drawn as a tree.
+
+::
+
+    ZeusCVSError
+    ├── ConfigurationError        a setting, or how the extension is wired, is wrong
+    ├── InvalidAmount             (ValueError) an amount that ZEUS does not take
+    ├── InvalidField              (ValueError) one value breaks the manual's rule for its field
+    ├── InvalidCustomer           (ValueError) one or more of the customer's details do
+    ├── NotPayable                the payment takes no further application
+    ├── PendingWorkError          the caller's open transaction is in the way
+    ├── UnreadableNotice          they broke the rules: a notice that cannot be acted on
+    └── GatewayError
+        ├── NotSent               nothing reached ZEUS; it is safe to apply again
+        └── Unanswered            ZEUS may have registered the application; nobody knows
+
+No message holds personal data: a value that a customer typed appears in none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class ZeusCVSError(Exception):
+    """The root of the tree: catch it to catch whatever this package raises on purpose."""
+
+
+class ConfigurationError(ZeusCVSError):
+    """A setting is wrong; the message names the key, what is wrong with it, and the cure."""
+
+
+class InvalidAmount(ZeusCVSError, ValueError):
+    """The amount is not a whole number of yen from 200 to 299,999."""
+
+
+class InvalidField(ZeusCVSError, ValueError):
+    """The value of one field breaks the manual's rule for it.
+
+    ``field`` is the wire name (``telno``), ``problem`` a ``protocol.fields.Problem``, and ``detail`` the
+    character or the limit that is wrong. ``detail`` may be a character that a customer typed, so the
+    message leaves it out.
+    """
+
+    def __init__(self, field: str, problem: str, detail: str = "") -> None:
+        super().__init__(f"{field} breaks its rule: {problem}")
+        self.field = field
+        self.problem = problem
+        self.detail = detail
+
+
+class InvalidCustomer(ZeusCVSError, ValueError):
+    """One or more of the customer's details cannot be sent; ``problems`` has an `InvalidField` for each."""
+
+    def __init__(self, problems: Iterable[InvalidField]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            "cannot be sent: " + ", ".join(f"{each.field} ({each.problem})" for each in self.problems)
+        )
+
+
+class NotPayable(ZeusCVSError):
+    """The payment takes no further application; ``obstacle`` says why (``payments.Obstacle``)."""
+
+    def __init__(self, obstacle: str) -> None:
+        super().__init__(f"the payment takes no further application: {obstacle}")
+        self.obstacle = obstacle
+
+
+class PendingWorkError(ZeusCVSError):
+    """The caller's own open transaction would lock this call out, or hides the payment from it: commit first."""
+
+
+class UnreadableNotice(ZeusCVSError):
+    """A notice that cannot be acted on; ``raw`` keeps its bytes, ``reason`` says which deciding part is wrong."""
+
+    def __init__(self, raw: bytes, reason: str) -> None:
+        super().__init__(f"unreadable notice: {reason}")
+        self.raw = raw
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"UnreadableNotice(<{len(self.raw)} bytes>, {self.reason!r})"
+
+
+class GatewayError(ZeusCVSError):
+    """The conversation with ZEUS failed; the two kinds differ in what may have happened on the other side."""
+
+
+class NotSent(GatewayError):
+    """No byte of the application reached ZEUS: no slip can exist, and applying again is safe."""
+
+
+class Unanswered(GatewayError):
+    """The application may have reached ZEUS, and no whole answer came back: a slip may exist."""

@@ -1,0 +1,135 @@
+"""`ZeusCVS`: puts the parts together for an app. It holds no rules."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from flask import Flask, current_app
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_zeus_cvs.cli import make_commands
+from flask_zeus_cvs.customer import Customer
+from flask_zeus_cvs.database import Database
+from flask_zeus_cvs.exceptions import ConfigurationError
+from flask_zeus_cvs.gateway import Gateway
+from flask_zeus_cvs.models import Application, Payment, Resolution, Review, copy_tables
+from flask_zeus_cvs.outbox import Outbox, Summary
+from flask_zeus_cvs.payments import EXTENSION, Payments, Receipt, Sweep, payments_of
+from flask_zeus_cvs.protocol.codes import Store
+from flask_zeus_cvs.settings import Settings
+from flask_zeus_cvs.web.views import make_blueprint
+
+
+class ZeusCVS:
+    """Konbini payment for a Flask app: ``zeus = ZeusCVS(app, db)``, or later ``zeus.init_app(app, db)``.
+
+    One object serves any number of apps; its methods act on the current one, so they need an app context.
+    """
+
+    def __init__(self, app: Flask | None = None, db: SQLAlchemy | None = None) -> None:
+        self._db = db
+        if app is not None:
+            self.init_app(app, db)
+
+    def init_app(self, app: Flask, db: SQLAlchemy | None = None) -> None:
+        """Read the settings, add our tables to ``db.metadata``, and register blueprint and commands.
+
+        ``db`` defaults to the one given to `ZeusCVS`, else to ``app.extensions["sqlalchemy"]``. Raises
+        `ConfigurationError`, naming what is wrong and the cure.
+        """
+        if EXTENSION in app.extensions:
+            raise ConfigurationError(
+                "Flask-Zeus-CVS is set up on this app already. Call init_app once per app, "
+                "and drop either ZeusCVS(app, …) or init_app(app, …)."
+            )
+        db = _database_of(app, db or self._db)
+        settings = Settings.from_config(app.config)
+        copy_tables(db.metadata)
+        database = Database(app, db)
+        outbox = Outbox(app, database, settings)
+        app.extensions[EXTENSION] = Payments(app, database, settings, Gateway(settings), outbox)
+        app.register_blueprint(make_blueprint(settings))
+        app.cli.add_command(make_commands(settings))
+
+    def create_payment(
+        self,
+        *,
+        amount: int,
+        reference: str,
+        customer: Customer | None = None,
+        return_url: str = "",
+        sendpoint: str = "",
+        expires_at: datetime | None = None,
+        once: bool = False,
+    ) -> Payment:
+        """Add a payment to ``db.session`` and flush; the caller commits. See `Payments.create`.
+
+        ``amount`` is in yen (200–299,999, else `InvalidAmount`), ``reference`` the shop's own order number,
+        ``expires_at`` aware.
+        """
+        return self._payments.create(
+            amount=amount,
+            reference=reference,
+            customer=customer,
+            return_url=return_url,
+            sendpoint=sendpoint,
+            expires_at=expires_at,
+            once=once,
+        )
+
+    def find(self, reference: str) -> Payment | None:
+        """Return the newest payment of a reference, in ``db.session``, or None."""
+        return self._payments.find(reference)
+
+    def close(self, payment: Payment) -> None:
+        """Take no further application; joins ``db.session``, the caller commits. See `Payments.close`."""
+        self._payments.close(payment)
+
+    def submit(self, payment: Payment, customer: Customer, store: Store | str) -> Application:
+        """Apply at ZEUS, as the checkout view does; commits by itself. See `Payments.submit`."""
+        return self._payments.submit(payment, customer, store)
+
+    def receive(self, raw: bytes) -> Receipt:
+        """Take one notice, as the callback does; commits by itself. See `Payments.receive`."""
+        return self._payments.receive(raw)
+
+    def resolve(
+        self,
+        review: Review,
+        resolution: Resolution | str,
+        *,
+        by: str,
+        note: str = "",
+        payment: Payment | None = None,
+    ) -> Review:
+        """Close a review as a person decided; commits by itself. See `Payments.resolve`."""
+        return self._payments.resolve(review.id, resolution, by=by, note=note, payment=payment)
+
+    def expire(self) -> Sweep:
+        """Sweep: expire, end, remind; commits by itself. See `Payments.expire`."""
+        return self._payments.expire()
+
+    def deliver_now(self) -> Summary:
+        """Deliver to subscribers what is due, in this thread."""
+        return self._payments.deliver_now()
+
+    @property
+    def _payments(self) -> Payments:
+        return payments_of(current_app._get_current_object())  # type: ignore[attr-defined]
+
+
+def _database_of(app: Flask, db: Any) -> SQLAlchemy:
+    db = db if db is not None else app.extensions.get("sqlalchemy")
+    if not isinstance(db, SQLAlchemy):
+        raise ConfigurationError(
+            "There is no database to use. Call ZeusCVS(app, db) with your flask_sqlalchemy.SQLAlchemy(), "
+            "or db.init_app(app) before it."
+        )
+    if db.metadata.schema is not None:
+        raise ConfigurationError(
+            f"Your MetaData has the default schema {db.metadata.schema!r}, and our tables live in the connection's own. "
+            "Set the schema on the connection instead, for PostgreSQL: SQLALCHEMY_ENGINE_OPTIONS = "
+            f"{{'connect_args': {{'options': '-csearch_path={db.metadata.schema}'}}}}."
+        )
+    return db

@@ -1,0 +1,382 @@
+"""The tables: what the shop charges, each application for it, every notice, and what subscribers were told.
+
+They are ordinary typed classes on a base of our own. `copy_tables` gives a host's metadata copies of the tables,
+for ``db.create_all()``, migrations and foreign keys; the classes themselves serve every host alike.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from flask import current_app, has_request_context, url_for
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase, Mapped, composite, mapped_column, relationship
+
+from flask_zeus_cvs.customer import Customer
+from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, EventKind, State
+from flask_zeus_cvs.protocol.codes import Store
+
+#: Japan has no daylight saving time.
+JST = timezone(timedelta(hours=9), "JST")
+
+
+def now() -> datetime:
+    """Tell the time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class UTCDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware datetime, stored in UTC without its zone, to the microsecond on every database."""
+
+    impl = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Word(sa.types.TypeDecorator[Any]):
+    """A member of a `StrEnum`, stored as its value: a new member needs no migration."""
+
+    impl = sa.String(40)
+    cache_ok = True
+
+    def __init__(self, kind: type[Any]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else str(self.kind(value).value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+        return None if value is None else self.kind(value)
+
+
+class Verdict(StrEnum):
+    """What became of a notice."""
+
+    APPLIED = "applied"
+    NO_EFFECT = "no_effect"
+    REVIEW = "review"
+    #: Nobody knows its order number yet; tried again when an answer stores it.
+    WAITING = "waiting"
+    UNREADABLE = "unreadable"
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    DONE = "done"
+    #: Given up after ZEUS_CVS_DELIVERY_ATTEMPTS tries; a person retries or dismisses it.
+    PARKED = "parked"
+    #: Overtaken before it was sent: a 06 came before the goods were shipped, or money before the restocking.
+    OBSOLETE = "obsolete"
+    DISMISSED = "dismissed"
+
+
+class ReviewReason(StrEnum):
+    """Why a person must look."""
+
+    OUT_OF_ORDER = "out_of_order"
+    REPEATED_AFTER_CANCEL = "repeated_after_cancel"
+    WRONG_AMOUNT = "wrong_amount"
+    UNKNOWN_ORDER = "unknown_order"
+    FOREIGN_MERCHANT = "foreign_merchant"
+    UNREADABLE = "unreadable"
+    ORDER_NO_DIFFERS = "order_no_differs"
+    ANSWER_CONTRADICTS = "answer_contradicts"
+    REISSUED_WITH_MONEY = "reissued_with_money"
+    PAID_TWICE = "paid_twice"
+    PAID_AFTER_CANCEL = "paid_after_cancel"
+    PAID_AFTER_CLOSE = "paid_after_close"
+
+
+class Resolution(StrEnum):
+    """What a person decided."""
+
+    RECEIVED = "received"
+    CONFIRMED = "confirmed"
+    CANCELLED = "cancelled"
+    IGNORED = "ignored"
+
+
+class Base(DeclarativeBase):
+    """The base of our own tables; every constraint has a name, whatever the host's conventions are."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UTCDateTime(),
+        State: Word(State),
+        Store: Word(Store),
+        EventKind: Word(EventKind),
+        Verdict: Word(Verdict),
+        DeliveryState: Word(DeliveryState),
+        ReviewReason: Word(ReviewReason),
+        Resolution: Word(Resolution),
+    }
+
+
+def copy_tables(metadata: sa.MetaData) -> None:
+    """Copy our tables into ``metadata``, skipping those already there.
+
+    The copies carry plain column types, so that a generated migration names nothing but SQLAlchemy's own.
+    """
+    for table in Base.metadata.sorted_tables:
+        if table.name not in metadata.tables:
+            copy = table.to_metadata(metadata)
+            for column in copy.columns:
+                if isinstance(column.type, sa.types.TypeDecorator):
+                    column.type = column.type.impl_instance
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+class Payment(Base):
+    """What the shop charges: one amount for one of its orders, whatever number of applications it takes."""
+
+    __tablename__ = "zeus_cvs_payments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: The key of the customer's pages: whoever has it sees the payment numbers. Never log it whole.
+    token: Mapped[str] = mapped_column(sa.String(64), unique=True, default=_new_token)
+    #: The shop's own order number.
+    reference: Mapped[str] = mapped_column(sa.String(255), index=True)
+    #: The reference again while ``once`` keeps it to one payment.
+    once_key: Mapped[str | None] = mapped_column(sa.String(255), unique=True)
+    #: Yen.
+    amount: Mapped[int]
+    sendpoint: Mapped[str] = mapped_column(sa.String(50), default="")
+    return_url: Mapped[str] = mapped_column(sa.String(2000), default="")
+    #: What the shop pre-fills the form with.
+    customer: Mapped[Customer] = composite(
+        mapped_column("customer_name", sa.String(100)),
+        mapped_column("customer_phone", sa.String(100)),
+        mapped_column("customer_email", sa.String(100)),
+    )
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime | None] = mapped_column(index=True)
+    expired_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+    #: When `fulfillment_ready` was appended: once per payment.
+    fulfilled_at: Mapped[datetime | None]
+    #: Applications that count against ZEUS_CVS_MAX_ATTEMPTS.
+    attempts: Mapped[int] = mapped_column(default=0)
+
+    applications: Mapped[list[Application]] = relationship(
+        back_populates="payment", order_by="Application.id", lazy="selectin"
+    )
+
+    @property
+    def application(self) -> Application | None:
+        """The application that holds money, else the live one, else the latest."""
+        return max(self.applications, key=lambda each: (each.rank, each.id), default=None)
+
+    @property
+    def state(self) -> State:
+        """`State.CLOSED` after close, else the state of `application`; `State.OPEN` before there is one.
+
+        An offer that ended at ``expires_at`` is `State.EXPIRED`.
+        """
+        leading = self.application
+        if self.closed_at is not None:
+            return State.CLOSED
+        if self.expired_at is not None and (leading is None or leading.rank == 0):
+            return State.EXPIRED
+        return leading.state if leading is not None else State.OPEN
+
+    @property
+    def holds_money(self) -> bool:
+        return any(each.state in HOLDS_MONEY for each in self.applications)
+
+    @property
+    def last_customer(self) -> Customer:
+        """The details as last applied with, else the shop's pre-fill."""
+        return self.applications[-1].customer if self.applications else self.customer
+
+    @property
+    def checkout_url(self) -> str:
+        """Where to send the customer: a path, or a whole URL outside a request if SERVER_NAME is set."""
+        return _url("zeus_cvs.checkout", self.token)
+
+    @property
+    def result_url(self) -> str:
+        """Where the customer finds the payment numbers again; as `checkout_url`."""
+        return _url("zeus_cvs.result", self.token)
+
+    def __repr__(self) -> str:
+        return f"<Payment {self.id} {self.reference!r} {self.amount} yen>"
+
+
+def _url(endpoint: str, token: str) -> str:
+    if has_request_context() or current_app.config["SERVER_NAME"]:
+        return url_for(endpoint, token=token)
+    root = current_app.config["APPLICATION_ROOT"]
+    return current_app.url_map.bind("localhost", script_name=root).build(endpoint, {"token": token})
+
+
+class Application(Base):
+    """One 申込 to ZEUS. A payment can have several, of which at most one is meant to be paid."""
+
+    __tablename__ = "zeus_cvs_applications"
+    __table_args__ = (sa.Index("ix_zeus_cvs_applications_open", "stored_state", "pay_limit"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    payment_id: Mapped[int] = mapped_column(sa.ForeignKey("zeus_cvs_payments.id"), index=True)
+    #: Our own key at ZEUS: letters and digits. A re-issue keeps it.
+    sendid: Mapped[str] = mapped_column(sa.String(25), index=True)
+    store: Mapped[Store]
+    #: As written; readers use `state`, which knows that a worker may have died.
+    stored_state: Mapped[State] = mapped_column(default=State.SUBMITTING)
+    #: ZEUS's serial: the key (payment numbers are none).
+    order_no: Mapped[str | None] = mapped_column(sa.String(50), unique=True)
+    pay_no1: Mapped[str] = mapped_column(sa.String(20), default="")
+    pay_no2: Mapped[str] = mapped_column(sa.String(20), default="")
+    pay_limit: Mapped[date | None]
+    pay_url: Mapped[str] = mapped_column(sa.String(120), default="")
+    error_code: Mapped[str] = mapped_column(sa.String(6), default="")
+    #: The request parameter that ZEUS named as wrong, or blank.
+    parameter: Mapped[str] = mapped_column(sa.String(12), default="")
+    test: Mapped[bool] = mapped_column(default=False)
+    customer: Mapped[Customer] = composite(
+        mapped_column("customer_name", sa.String(40)),
+        mapped_column("customer_phone", sa.String(11)),
+        mapped_column("customer_email", sa.String(50)),
+    )
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    #: From then on a `SUBMITTING` counts as `UNKNOWN`: its worker died.
+    answer_due_at: Mapped[datetime]
+    reminded_at: Mapped[datetime | None]
+
+    payment: Mapped[Payment] = relationship(back_populates="applications")
+
+    @property
+    def state(self) -> State:
+        if self.stored_state is State.SUBMITTING and now() >= self.answer_due_at:
+            return State.UNKNOWN
+        return self.stored_state
+
+    @property
+    def rank(self) -> int:
+        """2 with money, 1 while live, else 0: the highest leads its payment."""
+        return 2 if self.state in HOLDS_MONEY else 1 if self.state in LIVE else 0
+
+    @property
+    def deadline(self) -> datetime | None:
+        """The end of the last day for paying, 24:00 JST; None while ZEUS has not told."""
+        if self.pay_limit is None:
+            return None
+        return datetime.combine(self.pay_limit, time(), JST) + timedelta(days=1)
+
+    def __repr__(self) -> str:
+        return f"<Application {self.id} {self.stored_state.value} {self.order_no}>"
+
+
+class Notification(Base):
+    """One distinct notice: its bytes, how often and when it came, and what became of it."""
+
+    __tablename__ = "zeus_cvs_notifications"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: What makes two notices the same (law 6): a hash of order_no or sendid, status and money.
+    identity: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    #: As it came first; ``callback``, or the file it was read from.
+    raw: Mapped[bytes] = mapped_column(sa.LargeBinary(16 * 1024))
+    source: Mapped[str] = mapped_column(sa.String(20), default="callback")
+    times: Mapped[int] = mapped_column(default=1)
+    first_at: Mapped[datetime] = mapped_column(default=now)
+    last_at: Mapped[datetime] = mapped_column(default=now)
+    verdict: Mapped[Verdict]
+    status: Mapped[str] = mapped_column(sa.String(2), default="")
+    order_no: Mapped[str] = mapped_column(sa.String(50), default="", index=True)
+    sendid: Mapped[str] = mapped_column(sa.String(25), default="")
+    money: Mapped[int | None]
+    #: Names of parameters that broke their rule and were left out of account.
+    faults: Mapped[str] = mapped_column(sa.String(200), default="")
+    payment_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_payments.id"), index=True)
+    application_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_applications.id"))
+
+    def __repr__(self) -> str:
+        return f"<Notification {self.id} {self.status} {self.order_no} {self.verdict.value}>"
+
+
+class Event(Base):
+    """What subscribers hear, written in the transaction that made it true: the outbox."""
+
+    __tablename__ = "zeus_cvs_events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[EventKind]
+    occurred_at: Mapped[datetime] = mapped_column(default=now)
+    previous_state: Mapped[State | None]
+    test: Mapped[bool] = mapped_column(default=False)
+    payment_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_payments.id"), index=True)
+    application_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_applications.id"))
+    notification_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_notifications.id"))
+
+    payment: Mapped[Payment | None] = relationship()
+    deliveries: Mapped[list[Delivery]] = relationship(back_populates="event", order_by="Delivery.id")
+
+
+class Delivery(Base):
+    """One event for one subscriber: due, leased to a worker, done, or given up on."""
+
+    __tablename__ = "zeus_cvs_deliveries"
+    __table_args__ = (
+        sa.UniqueConstraint("event_id", "subscriber"),
+        sa.Index("ix_zeus_cvs_deliveries_due", "state", "due_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    event_id: Mapped[int] = mapped_column(sa.ForeignKey("zeus_cvs_events.id"))
+    #: The receiver's name: module and qualified name, or as given to connect.
+    subscriber: Mapped[str] = mapped_column(sa.String(255))
+    state: Mapped[DeliveryState] = mapped_column(default=DeliveryState.PENDING)
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime] = mapped_column(default=now)
+    leased_until: Mapped[datetime | None]
+    lease: Mapped[str | None] = mapped_column(sa.String(32))
+    done_at: Mapped[datetime | None]
+    #: The kind of the last error and where it was raised; never its message, which may hold personal data.
+    last_error: Mapped[str] = mapped_column(sa.String(255), default="")
+
+    event: Mapped[Event] = relationship(back_populates="deliveries")
+
+
+class Review(Base):
+    """Something that does not fit, open until a person has resolved it."""
+
+    __tablename__ = "zeus_cvs_reviews"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reason: Mapped[ReviewReason]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    payment_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_payments.id"), index=True)
+    application_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_applications.id"))
+    notification_id: Mapped[int | None] = mapped_column(
+        sa.ForeignKey("zeus_cvs_notifications.id"), index=True
+    )
+    resolved_at: Mapped[datetime | None]
+    #: Who resolved it, as they named themselves.
+    by: Mapped[str] = mapped_column(sa.String(100), default="")
+    note: Mapped[str] = mapped_column(sa.String(2000), default="")
+    resolution: Mapped[Resolution | None]
+
+    payment: Mapped[Payment | None] = relationship()
+    notification: Mapped[Notification | None] = relationship()

@@ -1,0 +1,333 @@
+"""The outbox: events are appended in the transaction that makes them true, and delivered after it.
+
+Each subscriber succeeds once. What a receiver writes through ``db.session`` commits in the same transaction as
+the mark that it is done; a receiver that raises stops no other, and alone is tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import threading
+import traceback
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy.orm import Session
+
+from flask_zeus_cvs.database import Database, lock
+from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, EventKind, State
+from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment, now
+from flask_zeus_cvs.settings import DeliveryMode, FulfillOn, Settings
+from flask_zeus_cvs.signals import SIGNALS, EventData
+
+log = logging.getLogger(__name__)
+
+#: How long a worker may call one receiver before another may take over.
+LEASE = timedelta(minutes=10)
+#: The first wait after a failure; it doubles each time, so that 12 tries take about a day.
+FIRST_RETRY = timedelta(seconds=40)
+LONGEST_RETRY = timedelta(hours=12)
+#: Each wait is stretched or shortened at random by up to this share, so that retries spread.
+JITTER = 0.2
+#: How often the background thread looks for what is due although nobody woke it.
+POLL_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What one round of delivering did."""
+
+    done: int = 0
+    failed: int = 0
+    parked: int = 0
+    obsolete: int = 0
+
+    @property
+    def handled(self) -> int:
+        return self.done + self.failed + self.parked + self.obsolete
+
+    def __add__(self, other: Summary) -> Summary:
+        return Summary(
+            self.done + other.done,
+            self.failed + other.failed,
+            self.parked + other.parked,
+            self.obsolete + other.obsolete,
+        )
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """One delivery, leased to this worker."""
+
+    delivery_id: int
+    lease: str
+    subscriber: str
+    attempts: int
+
+
+class SubscriberMissing(LookupError):
+    """Nobody is connected under the name that the delivery was fixed for."""
+
+
+class Outbox:
+    """Appends and delivers the events of one app."""
+
+    def __init__(self, app: Flask, database: Database, settings: Settings) -> None:
+        self._app = app
+        self._database = database
+        self._settings = settings
+        self._thread = _Background(self, app.name)
+
+    def append(
+        self,
+        session: Session,
+        kind: EventKind,
+        payment: Payment | None,
+        *,
+        application: Application | None = None,
+        notification: Notification | None = None,
+        previous_state: State | None = None,
+    ) -> Event:
+        """Write one event in the caller's transaction; its deliveries are fixed now, one per subscriber."""
+        event = Event(
+            kind=kind,
+            payment_id=payment.id if payment else None,
+            application_id=application.id if application else None,
+            notification_id=notification.id if notification else None,
+            previous_state=previous_state,
+            test=bool(application and application.test),
+        )
+        event.deliveries = [
+            Delivery(subscriber=name) for name in sorted(SIGNALS[kind].subscribers(self._app))
+        ]
+        session.add(event)
+        return event
+
+    def after_commit(self) -> None:
+        """Deliver in the way that ZEUS_CVS_DELIVERY names; never raises. Nothing of ours may be locked any more."""
+        if self._settings.delivery is DeliveryMode.INLINE:
+            self.try_to_deliver()
+        elif self._settings.delivery is DeliveryMode.BACKGROUND:
+            self._thread.wake()
+
+    def deliver_due(self) -> Summary:
+        """Deliver whatever is due, in this thread, until nothing is; returns what was done.
+
+        Never raises for a receiver: its failure is recorded, logged, and tried again later.
+        """
+        summary = Summary()
+        while due := self._due():
+            handled = [self._deliver(delivery_id) for delivery_id in due]
+            round_ = sum((each for each in handled if each), Summary())
+            summary += round_
+            if not round_.handled:  # other workers hold them all
+                break
+        return summary
+
+    def try_to_deliver(self) -> None:
+        """Deliver what is due; if the database is away, say so and leave it due."""
+        try:
+            self.deliver_due()
+        except Exception as error:
+            log.error("Delivering failed: %s", _where(error), extra={"action": "delivery_failed"})
+
+    def _due(self, limit: int = 50) -> list[int]:
+        moment = now()
+        with self._database.reading() as session:
+            return list(
+                session.scalars(
+                    sa.select(Delivery.id)
+                    .where(*_claimable(moment))
+                    .order_by(Delivery.due_at, Delivery.id)
+                    .limit(limit)
+                )
+            )
+
+    def _deliver(self, delivery_id: int) -> Summary | None:
+        claim = self._database.write(lambda session: self._claim(session, delivery_id))
+        if claim is None or isinstance(claim, Summary):
+            return claim
+        try:
+            self._call(claim)
+        except Exception as error:
+            return self._failed(claim, error)
+        return Summary(done=1)
+
+    def _claim(self, session: Session, delivery_id: int) -> _Claim | Summary | None:
+        """Lease one delivery to this worker; a Summary if it is over without a call, None if another has it."""
+        moment = now()
+        lease = secrets.token_hex(16)
+        taken = session.execute(
+            sa.update(Delivery)
+            .where(Delivery.id == delivery_id, *_claimable(moment))
+            .values(lease=lease, leased_until=moment + LEASE, attempts=Delivery.attempts + 1)
+            .execution_options(synchronize_session=False)
+        )
+        if not taken.rowcount:  # type: ignore[attr-defined]
+            return None
+        delivery = session.get_one(Delivery, delivery_id)
+        if self._overtaken(session, delivery.event):
+            delivery.state = DeliveryState.OBSOLETE
+            self._give_back(session, delivery.event)
+            return Summary(obsolete=1)
+        if delivery.attempts > self._settings.delivery_attempts:  # its workers died, each time
+            delivery.state = DeliveryState.PARKED
+            return Summary(parked=1)
+        return _Claim(delivery_id, lease, delivery.subscriber, delivery.attempts)
+
+    def _overtaken(self, session: Session, event: Event) -> bool:
+        """Tell, under the payment's lock, whether what the event says has ceased to be true."""
+        if (
+            event.kind not in (EventKind.FULFILLMENT_READY, EventKind.PAYMENT_EXPIRED)
+            or event.payment_id is None
+        ):
+            return False
+        payment = lock(session, event.payment_id)
+        states = {each.state for each in payment.applications} if payment else set()
+        if event.kind is EventKind.PAYMENT_EXPIRED:
+            return bool(states & (HOLDS_MONEY | LIVE))
+        return not states & paid_states(self._settings)
+
+    def _give_back(self, session: Session, event: Event) -> None:
+        """Let the payment have its one `fulfillment_ready` yet, if nobody was told of this one."""
+        if event.kind is EventKind.FULFILLMENT_READY and event.payment is not None:
+            session.flush()
+            if all(each.state is DeliveryState.OBSOLETE for each in event.deliveries):
+                event.payment.fulfilled_at = None
+
+    def _call(self, claim: _Claim) -> None:
+        """Call one receiver and mark it done in one transaction of ``db.session``."""
+        with self._app.app_context():
+            session = self._database.db.session
+            delivery = session.get_one(Delivery, claim.delivery_id)
+            event = delivery.event
+            receiver = SIGNALS[event.kind].subscribers(self._app).get(claim.subscriber)
+            if receiver is None:
+                raise SubscriberMissing(claim.subscriber)
+            try:
+                self._app.ensure_sync(receiver)(self._app, payment=event.payment, event=data_of(event))
+                marked = session.execute(
+                    sa.update(Delivery)
+                    .where(
+                        Delivery.id == claim.delivery_id,
+                        Delivery.state == DeliveryState.PENDING,
+                        Delivery.lease == claim.lease,
+                    )
+                    .values(
+                        state=DeliveryState.DONE, done_at=now(), lease=None, leased_until=None, last_error=""
+                    )
+                    .execution_options(synchronize_session=False)
+                )
+                if not marked.rowcount:  # type: ignore[attr-defined]
+                    raise TimeoutError("the call outlived its lease")
+                session.commit()
+            except BaseException:
+                session.rollback()
+                raise
+
+    def _failed(self, claim: _Claim, error: Exception) -> Summary:
+        """Put a failed delivery off, or park it; says which receiver failed and where, never with what message."""
+        parked = claim.attempts >= self._settings.delivery_attempts
+        where = _where(error)
+
+        def record(session: Session) -> None:
+            session.execute(
+                sa.update(Delivery)
+                .where(
+                    Delivery.id == claim.delivery_id,
+                    Delivery.state == DeliveryState.PENDING,
+                    Delivery.lease == claim.lease,
+                )
+                .values(
+                    state=DeliveryState.PARKED if parked else DeliveryState.PENDING,
+                    due_at=now() + retry_after(claim.attempts),
+                    lease=None,
+                    leased_until=None,
+                    last_error=where[:255],
+                )
+                .execution_options(synchronize_session=False)
+            )
+
+        self._database.write(record)
+        log.error(
+            "Subscriber %s failed at try %d%s: %s",
+            claim.subscriber,
+            claim.attempts,
+            ", and is parked" if parked else "",
+            where,
+            extra={"action": "parked" if parked else "delivery_failed", "delivery": claim.delivery_id},
+        )
+        return Summary(parked=1) if parked else Summary(failed=1)
+
+
+def data_of(event: Event) -> EventData:
+    """The value that subscribers are given for a row."""
+    return EventData(
+        id=event.id,
+        kind=event.kind,
+        occurred_at=event.occurred_at,
+        previous_state=event.previous_state,
+        test=event.test,
+        notification_id=event.notification_id,
+    )
+
+
+def paid_states(settings: Settings) -> frozenset[State]:
+    """The states in which goods may ship."""
+    if settings.fulfill_on is FulfillOn.SALE_CONFIRMED:
+        return frozenset({State.CONFIRMED})
+    return frozenset({State.RECEIVED, State.CONFIRMED})
+
+
+def retry_after(attempts: int) -> timedelta:
+    """How long to wait after the ``attempts``-th failure: doubling, with jitter."""
+    doubled: int = 2 ** min(attempts - 1, 30)
+    return min(FIRST_RETRY * doubled, LONGEST_RETRY) * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def _claimable(moment: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        Delivery.state == DeliveryState.PENDING,
+        Delivery.due_at <= moment,
+        sa.or_(Delivery.leased_until.is_(None), Delivery.leased_until <= moment),
+    )
+
+
+def _where(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+class _Background:
+    """One daemon thread per process that delivers what is due; started at the first need, so after any fork."""
+
+    def __init__(self, outbox: Outbox, name: str) -> None:
+        self._outbox = outbox
+        self._name = name
+        self._guard = threading.Lock()
+        self._call = threading.Event()
+        self._owner = 0
+        self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        """Have the thread look now; starts it if this process has none."""
+        if self._owner != os.getpid():  # a forked child inherits the objects, not the thread
+            self._guard, self._call = threading.Lock(), threading.Event()
+            self._owner, self._thread = os.getpid(), None
+        self._call.set()
+        with self._guard:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name=f"zeus-cvs-{self._name}", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self._call.wait(POLL_SECONDS)
+            self._call.clear()
+            self._outbox.try_to_deliver()

@@ -1,0 +1,993 @@
+"""The verbs: create, submit, receive, expire, resolve and close.
+
+Every verb locks the payment first. `create` and `close` join the caller's ``db.session``, and the caller commits;
+the others work in short transactions of their own, commit, and then have the outbox deliver.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import secrets
+import string
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, joinedload, object_session
+
+from flask_zeus_cvs.customer import Customer, checked, normalize
+from flask_zeus_cvs.database import Database, lock
+from flask_zeus_cvs.exceptions import (
+    ConfigurationError,
+    GatewayError,
+    InvalidAmount,
+    InvalidCustomer,
+    InvalidField,
+    NotPayable,
+    NotSent,
+    PendingWorkError,
+    UnreadableNotice,
+)
+from flask_zeus_cvs.gateway import Gateway
+from flask_zeus_cvs.lifecycle import (
+    AFTER_CANCEL,
+    HOLDS_MONEY,
+    LIVE,
+    MAY_APPLY,
+    MONEY_NOTICES,
+    TABLE,
+    EventKind,
+    Input,
+    State,
+    events,
+)
+from flask_zeus_cvs.models import (
+    JST,
+    Application,
+    Event,
+    Notification,
+    Payment,
+    Resolution,
+    Review,
+    ReviewReason,
+    Verdict,
+    now,
+)
+from flask_zeus_cvs.outbox import Outbox, Summary, paid_states
+from flask_zeus_cvs.protocol.codes import ERROR_CODES, Store
+from flask_zeus_cvs.protocol.fields import MAX_AMOUNT, MAX_DAYS, MIN_AMOUNT, Problem, check
+from flask_zeus_cvs.protocol.messages import Answer, ApplicationRequest, Notice, Outcome
+from flask_zeus_cvs.settings import Settings
+
+log = logging.getLogger(__name__)
+
+EXTENSION = "zeus_cvs"
+#: Seconds beyond the gateway's own total after which a `SUBMITTING` counts as `UNKNOWN`.
+ANSWER_SLACK = 60
+#: Bytes of a notice that are kept.
+MAX_RAW = 8 * 1024
+_MATCHED = "flask-zeus-cvs"
+_ALPHABET = string.ascii_uppercase + string.digits
+
+
+class Obstacle(StrEnum):
+    """Why a payment takes no further application."""
+
+    LIVE = "live"
+    CHECKING = "checking"
+    PAID = "paid"
+    CANCELLED = "cancelled"
+    CLOSED = "closed"
+    EXPIRED = "expired"
+    ATTEMPTS = "attempts"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a notice: its row, its verdict, and whether it was a repeat or told us a new order number."""
+
+    notification_id: int
+    verdict: Verdict
+    repeat: bool = False
+    bound: bool = False
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep did."""
+
+    expired: int = 0
+    ended: int = 0
+    reminded: int = 0
+
+
+class Payments:
+    """The verbs of one app; it lives at ``app.extensions["zeus_cvs"]``."""
+
+    def __init__(
+        self, app: Flask, database: Database, settings: Settings, gateway: Gateway, outbox: Outbox
+    ) -> None:
+        self._app = app
+        self._database = database
+        self.settings = settings
+        self._gateway = gateway
+        self._outbox = outbox
+
+    # --- in the caller's transaction -------------------------------------------------------------
+
+    def create(
+        self,
+        *,
+        amount: int,
+        reference: str,
+        customer: Customer | None = None,
+        return_url: str = "",
+        sendpoint: str = "",
+        expires_at: datetime | None = None,
+        once: bool = False,
+    ) -> Payment:
+        """Add a payment to the caller's ``db.session`` and flush; the caller commits.
+
+        ``amount`` is in yen, ``expires_at`` is aware. With ``once``, a payment of the same reference and
+        amount that was created with ``once`` and has not ended is returned instead. Raises `InvalidAmount`,
+        or `InvalidField` for the other arguments.
+        """
+        _check_amount(amount)
+        _check_reference(reference)
+        if sendpoint:
+            check("sendpoint", sendpoint)
+        if return_url and not leads_home(return_url, self.settings.return_hosts):
+            raise InvalidField("return_url", Problem.malformed)
+        if expires_at is not None and expires_at.tzinfo is None:
+            raise InvalidField("expires_at", Problem.malformed)
+        payment = Payment(
+            amount=amount,
+            reference=reference,
+            customer=_prefill(customer or Customer()),
+            return_url=return_url,
+            sendpoint=sendpoint,
+            expires_at=expires_at,
+        )
+        session = self._database.db.session()
+        if once:
+            return self._create_once(session, payment)
+        session.add(payment)
+        session.flush()
+        return payment
+
+    def _create_once(self, session: Session, payment: Payment) -> Payment:
+        earlier = self._usable_or_released(session, payment)
+        if earlier is not None:
+            return earlier
+        payment.once_key = payment.reference
+        try:
+            with session.begin_nested():
+                session.add(payment)
+        except IntegrityError:  # another worker was faster; its commit is what we waited for
+            earlier = self._usable_or_released(session, payment)
+            if earlier is None:
+                raise
+            return earlier
+        return payment
+
+    def _usable_or_released(self, session: Session, wanted: Payment) -> Payment | None:
+        """Return the payment that holds the reference, or take the reference from one that has ended."""
+        if self._database.is_sqlite:  # a savepoint needs the write lock before it
+            session.execute(sa.update(Payment).where(Payment.id == -1).values(attempts=0))
+        earlier = session.scalar(
+            sa.select(Payment)
+            .where(Payment.once_key == wanted.reference)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+        if earlier is None:
+            return None
+        ended = self.obstacle(earlier) in (Obstacle.CLOSED, Obstacle.CANCELLED, Obstacle.EXPIRED)
+        if earlier.amount == wanted.amount and not ended:
+            return earlier
+        earlier.once_key = None
+        session.flush()
+        return None
+
+    def find(self, reference: str) -> Payment | None:
+        """Return the newest payment of a reference, in the caller's ``db.session``."""
+        return self._database.db.session.scalar(
+            sa.select(Payment).where(Payment.reference == reference).order_by(Payment.id.desc()).limit(1)
+        )
+
+    def close(self, payment: Payment) -> None:
+        """Take no further application, in the caller's transaction; a slip that is out stays payable at ZEUS.
+
+        Money that still comes is a review. Closing twice changes nothing.
+        """
+        session = self._database.db.session()
+        session.flush()
+        locked = lock(session, payment.id)
+        if locked is None:
+            raise PendingWorkError("The payment is not in the database: commit it before you close it.")
+        if locked.closed_at is None:
+            locked.closed_at = now()
+        session.flush()
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def by_token(self, token: str) -> Payment | None:
+        """Read one payment with its applications, detached: no connection is held afterwards."""
+        with self._database.reading() as session:
+            return session.scalar(sa.select(Payment).where(Payment.token == token))
+
+    def obstacle(self, payment: Payment) -> Obstacle | None:
+        """Tell why no further application is possible; None if one is."""
+        states = {each.state for each in payment.applications}
+        if payment.closed_at is not None:
+            return Obstacle.CLOSED
+        if states & HOLDS_MONEY:
+            return Obstacle.PAID
+        if states & (LIVE - {State.UNKNOWN}):
+            return Obstacle.LIVE
+        if any(self._still_checking(each) for each in payment.applications):
+            return Obstacle.CHECKING
+        if payment.expired_at is not None or (payment.expires_at is not None and payment.expires_at <= now()):
+            return Obstacle.EXPIRED
+        if payment.state not in MAY_APPLY:
+            return Obstacle.CANCELLED
+        if payment.attempts >= self.settings.max_attempts:
+            return Obstacle.ATTEMPTS
+        return None
+
+    def _still_checking(self, application: Application) -> bool:
+        wait = timedelta(seconds=self.settings.retry_unknown_after)
+        return application.state is State.UNKNOWN and now() < application.created_at + wait
+
+    # --- submit ----------------------------------------------------------------------------------
+
+    def submit(self, payment: Payment, customer: Customer, store: Store | str) -> Application:
+        """Apply at ZEUS for a slip, and return the application with what came of it.
+
+        The application is committed before the POST, and no connection is held while ZEUS is awaited. If one
+        is live already, being checked, or paid, that one is returned and nothing is sent: two clicks make one
+        POST. Raises `InvalidCustomer` (nothing sent), `NotPayable`, and `PendingWorkError` if the payment is
+        not committed yet or, on SQLite, ``db.session`` holds uncommitted writes.
+        """
+        customer, offered = self._checked(customer, store)
+        self._database.refuse_pending_work()
+        application_id, request = self._database.write(
+            lambda session: self._begin(session, payment.id, customer, offered)
+        )
+        if request is not None:
+            answer = self._ask(request, application_id)
+            order_no = self._database.write(lambda session: self._settle(session, application_id, answer))
+            if order_no is not None:
+                self._retry_waiting(order_no)
+            self._outbox.after_commit()
+        stale = object_session(payment)
+        if stale is not None:
+            stale.expire(payment)
+        with self._database.reading() as session:
+            return session.get_one(Application, application_id, options=[joinedload(Application.payment)])
+
+    def _checked(self, customer: Customer, store: Store | str) -> tuple[Customer, Store]:
+        problems: list[InvalidField] = []
+        try:
+            customer = checked(customer)
+        except InvalidCustomer as error:
+            problems.extend(error.problems)
+        if store not in self.settings.stores:
+            problems.append(InvalidField("pay_cvs", Problem.choice))
+        if problems:
+            raise InvalidCustomer(problems)
+        return customer, Store(store)
+
+    def _begin(
+        self, session: Session, payment_id: int, customer: Customer, store: Store
+    ) -> tuple[int, ApplicationRequest | None]:
+        """Add a `SUBMITTING` application; without a request if there is one already that stands in its place."""
+        payment = lock(session, payment_id)
+        if payment is None:
+            raise PendingWorkError("The payment is not in the database: commit it before you submit it.")
+        obstacle, leading = self.obstacle(payment), payment.application
+        if obstacle in (Obstacle.LIVE, Obstacle.CHECKING, Obstacle.PAID) and leading is not None:
+            return leading.id, None
+        if obstacle is not None:
+            raise NotPayable(obstacle)
+        sendid = "".join(secrets.choice(_ALPHABET) for _ in range(20))
+        request = self._request(payment, customer, store, sendid)
+        request.encode()  # a request that cannot be sent leaves no trace
+        application = Application(
+            sendid=sendid,
+            store=store,
+            customer=customer,
+            test=request.test,
+            answer_due_at=now() + timedelta(seconds=self.settings.gateway_seconds + ANSWER_SLACK),
+        )
+        payment.applications.append(application)
+        payment.attempts += 1
+        session.flush()
+        return application.id, request
+
+    def _request(self, payment: Payment, customer: Customer, store: Store, sendid: str) -> ApplicationRequest:
+        return ApplicationRequest(
+            clientip=self.settings.client_ip,
+            money=payment.amount,
+            username=customer.name,
+            telno=customer.phone,
+            email=customer.email,
+            pay_cvs=store,
+            sendid=sendid,
+            sendpoint=payment.sendpoint,
+            testid=self.settings.test_id,
+            test_type=self.settings.test_type or "",
+            span=self.settings.pay_within_days,
+        )
+
+    def _ask(self, request: ApplicationRequest, application_id: int) -> Answer | Input:
+        try:
+            answer = self._gateway.apply(request)
+        except GatewayError as error:
+            log.warning(
+                "Application %d: %s",
+                application_id,
+                error,
+                extra={"action": "submit", "application": application_id},
+            )
+            return Input.NOT_SENT if isinstance(error, NotSent) else Input.UNKNOWN
+        if answer.faults:
+            log.warning(
+                "Application %d: ZEUS's answer breaks the rule of %s",
+                application_id,
+                ", ".join(answer.faults),
+                extra={"action": "submit", "application": application_id},
+            )
+        return answer
+
+    def _settle(self, session: Session, application_id: int, answer: Answer | Input) -> str | None:
+        """Store what came of the POST; returns the order number that is known now.
+
+        An answer fills blanks and never lowers a state that a notice has set.
+        """
+        application = _locked_application(session, application_id)
+        given = answer if isinstance(answer, Input) else _INPUT_OF[answer.outcome]
+        if isinstance(answer, Answer) and given is not Input.UNKNOWN:
+            self._fill_from_answer(session, application, answer)
+        self._step(session, application, given, ReviewReason.ANSWER_CONTRADICTS)
+        return application.order_no
+
+    def _fill_from_answer(self, session: Session, application: Application, answer: Answer) -> None:
+        if answer.order_no and not self._may_bind(session, application, answer.order_no):
+            self._review(session, ReviewReason.ORDER_NO_DIFFERS, application.payment, application)
+            return
+        application.order_no = application.order_no or answer.order_no or None
+        application.parameter = application.parameter or answer.parameter
+        _fill_blanks(application, answer)
+
+    def _may_bind(self, session: Session, application: Application, order_no: str) -> bool:
+        if application.order_no is not None:
+            return application.order_no == order_no
+        owner = session.scalar(sa.select(Application.id).where(Application.order_no == order_no))
+        return owner is None or owner == application.id
+
+    # --- receive ---------------------------------------------------------------------------------
+
+    def receive(self, raw: bytes, source: str = "callback") -> Receipt:
+        """Store one notice, commit, and have its events delivered; a repeat is counted and changes nothing.
+
+        ``raw`` is the query string or the body as it came. Raises `UnreadableNotice` after its bytes are kept
+        and a review is open, `PendingWorkError` as `submit`; any other error means that nothing was stored.
+        """
+        self._database.refuse_pending_work()
+        try:
+            notice = Notice.parse(raw, self.settings.callback_encoding)
+        except UnreadableNotice as error:
+            self._keep_unreadable(error, source)
+            raise
+        receipt = self._database.write(lambda session: self._take(session, notice, source))
+        if notice.order_no and (receipt.bound or receipt.verdict is Verdict.WAITING):
+            self._retry_waiting(notice.order_no)
+        self._outbox.after_commit()
+        return receipt
+
+    def _keep_unreadable(self, error: UnreadableNotice, source: str) -> None:
+        raw = error.raw[:MAX_RAW]
+        identity = hashlib.sha256(b"unreadable:" + raw).hexdigest()
+
+        def keep(session: Session) -> None:
+            if self._repeated(session, identity) is None:
+                row = Notification(identity=identity, raw=raw, source=source, verdict=Verdict.UNREADABLE)
+                session.add(row)
+                self._review(session, ReviewReason.UNREADABLE, None, None, row)
+
+        self._database.write(keep)
+        self._outbox.after_commit()
+
+    def _repeated(self, session: Session, identity: str) -> Notification | None:
+        """Count a repeat of a notice that is kept already."""
+        known = session.scalar(
+            sa.select(Notification).where(Notification.identity == identity).with_for_update()
+        )
+        if known is not None:
+            known.times += 1
+            known.last_at = now()
+        return known
+
+    def _take(self, session: Session, notice: Notice, source: str) -> Receipt:
+        if notice.clientip and notice.clientip != self.settings.client_ip:
+            identity = hashlib.sha256(f"{notice.clientip}:{notice.identity}".encode()).hexdigest()
+            return self._keep(session, notice, identity, source, ReviewReason.FOREIGN_MERCHANT)
+        payment_id = self._payment_of(session, notice)
+        if payment_id is None:
+            return self._keep(session, notice, notice.identity, source, ReviewReason.UNKNOWN_ORDER)
+        payment = lock(session, payment_id)
+        if payment is None:
+            raise LookupError("the payment of an application is gone")
+        known = self._repeated(session, notice.identity)
+        if known is not None and known.verdict is not Verdict.WAITING:
+            self._look_at_repeat(session, payment, notice, known)
+            return Receipt(known.id, known.verdict, repeat=True)
+        notification = known or self._new_row(session, notice, notice.identity, source)
+        return self._apply(session, payment, notice, notification)
+
+    def _payment_of(self, session: Session, notice: Notice) -> int | None:
+        """Find whose notice it is: by order_no, else by sendid."""
+        if notice.order_no:
+            found = session.scalar(
+                sa.select(Application.payment_id).where(Application.order_no == notice.order_no)
+            )
+            if found is not None:
+                return found
+        if not notice.sendid:
+            return None
+        return session.scalar(
+            sa.select(Application.payment_id).where(Application.sendid == notice.sendid).limit(1)
+        )
+
+    def _new_row(self, session: Session, notice: Notice, identity: str, source: str) -> Notification:
+        row = Notification(
+            identity=identity,
+            raw=notice.raw[:MAX_RAW],
+            source=source,
+            verdict=Verdict.WAITING,
+            status=notice.status.value,
+            order_no=notice.order_no,
+            sendid=notice.sendid,
+            money=notice.money,
+            faults=",".join(notice.faults),
+        )
+        session.add(row)
+        session.flush()
+        return row
+
+    def _keep(
+        self, session: Session, notice: Notice, identity: str, source: str, reason: ReviewReason
+    ) -> Receipt:
+        """Keep a notice that belongs to no payment of ours, with a review; a repeat is only counted."""
+        known = self._repeated(session, identity)
+        if known is not None:
+            return Receipt(known.id, known.verdict, repeat=True)
+        row = self._new_row(session, notice, identity, source)
+        if reason is not ReviewReason.UNKNOWN_ORDER:
+            row.verdict = Verdict.REVIEW
+        self._review(session, reason, None, None, row)
+        return Receipt(row.id, row.verdict)
+
+    def _look_at_repeat(
+        self, session: Session, payment: Payment, notice: Notice, known: Notification
+    ) -> None:
+        """Raise one review if money is told of again after it was taken back; any other repeat means nothing."""
+        application = session.get(Application, known.application_id) if known.application_id else None
+        if application is None or Input(notice.status) not in MONEY_NOTICES:
+            return
+        if application.state not in (State.CANCELLED, State.CANCELLED_AFTER_CANCEL):
+            return
+        reviewed = session.scalar(
+            sa.select(sa.func.count(Review.id)).where(
+                Review.notification_id == known.id, Review.reason == ReviewReason.REPEATED_AFTER_CANCEL
+            )
+        )
+        if not reviewed:
+            self._review(session, ReviewReason.REPEATED_AFTER_CANCEL, payment, application, known)
+
+    def _apply(self, session: Session, payment: Payment, notice: Notice, row: Notification) -> Receipt:
+        row.payment_id = payment.id
+        if notice.money is not None and notice.money != payment.amount:
+            row.verdict = Verdict.REVIEW
+            self._review(session, ReviewReason.WRONG_AMOUNT, payment, None, row)
+            return Receipt(row.id, row.verdict)
+        known = {each.order_no for each in payment.applications}
+        application = self._application_for(session, payment, notice, row)
+        row.application_id = application.id
+        _fill_blanks(application, notice)
+        before = application.state
+        reviewed = self._step(session, application, Input(notice.status), ReviewReason.OUT_OF_ORDER, row)
+        row.verdict = (
+            Verdict.REVIEW
+            if reviewed
+            else Verdict.APPLIED
+            if application.state is not before
+            else Verdict.NO_EFFECT
+        )
+        return Receipt(row.id, row.verdict, bound=application.order_no not in known)
+
+    def _application_for(
+        self, session: Session, payment: Payment, notice: Notice, row: Notification
+    ) -> Application:
+        """Find, bind or add the application that a notice of this payment speaks of (law 12)."""
+        for each in payment.applications:
+            if notice.order_no and each.order_no == notice.order_no:
+                return each
+        family = [each for each in payment.applications if each.sendid == notice.sendid]
+        if not notice.order_no:
+            return family[-1]
+        unbound = [each for each in family if each.order_no is None]
+        old_slip = Input(notice.status) in AFTER_CANCEL
+        if unbound and not old_slip:
+            unbound[-1].order_no = notice.order_no
+            return unbound[-1]
+        reissued = self._reissue(session, payment, notice, family[-1])
+        if not old_slip:
+            replaced = [each for each in family if each.state not in _REPLACED]
+            if replaced:
+                self._step(session, replaced[-1], Input.SUPERSEDED, ReviewReason.REISSUED_WITH_MONEY, row)
+        return reissued
+
+    def _reissue(self, session: Session, payment: Payment, notice: Notice, model: Application) -> Application:
+        """Add the application that someone made on ZEUS's screen; it does not count as an attempt."""
+        moment = now()
+        application = Application(
+            sendid=model.sendid,
+            store=Store(notice.pay_cvs) if notice.pay_cvs else model.store,
+            stored_state=State.UNKNOWN,
+            order_no=notice.order_no,
+            customer=model.customer,
+            test=model.test,
+            created_at=moment,
+            answer_due_at=moment,
+        )
+        payment.applications.append(application)
+        session.flush()
+        return application
+
+    def _retry_waiting(self, order_no: str) -> None:
+        """Take again the notices that came before anybody knew their order number."""
+        with self._database.reading() as session:
+            known = session.scalar(sa.select(Application.id).where(Application.order_no == order_no))
+            waiting = session.scalars(
+                sa.select(Notification.raw)
+                .where(Notification.order_no == order_no, Notification.verdict == Verdict.WAITING)
+                .order_by(Notification.id)
+            ).all()
+        for raw in waiting if known is not None else ():
+            notice = Notice.parse(raw, self.settings.callback_encoding)
+            self._database.write(lambda session, notice=notice: self._take_waiting(session, notice))  # type: ignore[misc]
+
+    def _take_waiting(self, session: Session, notice: Notice) -> None:
+        payment_id = self._payment_of(session, notice)
+        payment = lock(session, payment_id) if payment_id is not None else None
+        row = session.scalar(
+            sa.select(Notification).where(Notification.identity == notice.identity).with_for_update()
+        )
+        if payment is None or row is None or row.verdict is not Verdict.WAITING:
+            return
+        self._apply(session, payment, notice, row)
+        for review in session.scalars(
+            sa.select(Review).where(
+                Review.notification_id == row.id,
+                Review.reason == ReviewReason.UNKNOWN_ORDER,
+                Review.resolved_at.is_(None),
+            )
+        ):
+            _resolved(review, Resolution.IGNORED, _MATCHED, "the order became known")
+
+    # --- what every move has in common -----------------------------------------------------------
+
+    def _step(
+        self,
+        session: Session,
+        application: Application,
+        given: Input,
+        reason: ReviewReason,
+        notification: Notification | None = None,
+    ) -> bool:
+        """Move one application by the table, under its payment's lock; returns whether a review was raised."""
+        payment, before = application.payment, application.state
+        cell = TABLE[before, given]
+        after = cell.state or before
+        if cell.state is not None:
+            application.stored_state = cell.state
+        if after in (State.DECLINED, State.FAILED) and after is not before:
+            _spare_attempt(application, given)
+        decided = given in _DECISIONS
+        reasons = [reason] if cell.review else []
+        if after in HOLDS_MONEY and before not in HOLDS_MONEY and not decided:
+            reasons += self._money_reviews(session, payment, application)
+        ready = (after is not before or decided) and self._may_fulfill(session, application, decided=decided)
+        if ready and payment.closed_at is not None and not decided and not reasons:
+            reasons.append(ReviewReason.PAID_AFTER_CLOSE)
+        kinds = [
+            kind
+            for kind in events(before, given, after)
+            if kind is not EventKind.PAYMENT_EXPIRED or _is_over(payment)
+        ]
+        if ready and not reasons:
+            payment.fulfilled_at = now()
+            kinds.append(EventKind.FULFILLMENT_READY)
+        for kind in kinds:
+            self._outbox.append(
+                session,
+                kind,
+                payment,
+                application=application,
+                notification=notification,
+                previous_state=before,
+            )
+        for each in reasons:
+            self._review(session, each, payment, application, notification)
+        return bool(reasons)
+
+    def _money_reviews(
+        self, session: Session, payment: Payment, application: Application
+    ) -> list[ReviewReason]:
+        """Name what is odd about money that has just come: each is a question to a person."""
+        reasons = []
+        if payment.closed_at is not None:
+            reasons.append(ReviewReason.PAID_AFTER_CLOSE)
+        if any(each.state in HOLDS_MONEY for each in payment.applications if each is not application):
+            reasons.append(ReviewReason.PAID_TWICE)
+        taken_back = sa.select(Event.id).where(
+            Event.payment_id == payment.id, Event.kind == EventKind.PAYMENT_CANCELLED
+        )
+        if session.scalar(taken_back.limit(1)) is not None:
+            reasons.append(ReviewReason.PAID_AFTER_CANCEL)
+        return reasons
+
+    def _may_fulfill(self, session: Session, application: Application, *, decided: bool) -> bool:
+        """Tell whether goods may ship now: once per payment, no test, and no question about this money.
+
+        Once a question was raised, only a person's decision ships.
+        """
+        if (
+            application.state not in paid_states(self.settings)
+            or application.payment.fulfilled_at is not None
+        ):
+            return False
+        if application.test and not self.settings.test_fulfills:
+            return False
+        if decided:
+            return True
+        questioned = sa.select(Review.id).where(
+            Review.application_id == application.id, Review.reason.in_(_MONEY_QUESTIONS)
+        )
+        return session.scalar(questioned.limit(1)) is None
+
+    def _review(
+        self,
+        session: Session,
+        reason: ReviewReason,
+        payment: Payment | None,
+        application: Application | None,
+        notification: Notification | None = None,
+    ) -> Review:
+        session.flush()
+        review = Review(
+            reason=reason,
+            payment_id=payment.id if payment else None,
+            application_id=application.id if application else None,
+            notification_id=notification.id if notification else None,
+        )
+        session.add(review)
+        self._outbox.append(
+            session,
+            EventKind.REVIEW_REQUIRED,
+            payment,
+            application=application,
+            notification=notification,
+            previous_state=application.state if application else None,
+        )
+        log.error(
+            "A person must look: %s%s",
+            reason.value,
+            f" (payment {payment.id})" if payment else "",
+            extra={"action": "review", "reason": reason.value},
+        )
+        return review
+
+    # --- resolve ---------------------------------------------------------------------------------
+
+    def resolve(
+        self,
+        review_id: int,
+        resolution: Resolution | str,
+        *,
+        by: str,
+        note: str = "",
+        payment: Payment | None = None,
+    ) -> Review:
+        """Close a review as a person decided, and emit the event that belongs to the decision.
+
+        ``payment`` tells whose a notice is that matched none. Resolving twice changes nothing. Raises
+        `LookupError` for an unknown review, `ValueError` if the decision needs an application and there is none.
+        """
+        resolution = Resolution(resolution)
+        self._database.refuse_pending_work()
+        payment_id = payment.id if payment is not None else None
+        review = self._database.write(
+            lambda session: self._resolve(session, review_id, resolution, by, note, payment_id)
+        )
+        self._outbox.after_commit()
+        return review
+
+    def _resolve(
+        self,
+        session: Session,
+        review_id: int,
+        resolution: Resolution,
+        by: str,
+        note: str,
+        payment_id: int | None,
+    ) -> Review:
+        review = session.get(Review, review_id)
+        if review is None:
+            raise LookupError(f"there is no review {review_id}")
+        locked = lock(session, review.payment_id or payment_id or 0)
+        session.refresh(review, with_for_update=True)
+        if review.resolved_at is not None:
+            return review
+        if locked is not None:
+            review.payment_id = locked.id
+        if resolution is not Resolution.IGNORED:
+            application = self._subject(session, review, locked)
+            review.application_id = application.id
+            self._step(
+                session,
+                application,
+                Input(f"resolved_{resolution}"),
+                review.reason,
+                review.notification,
+            )
+        _resolved(review, resolution, by, note)
+        return review
+
+    def _subject(self, session: Session, review: Review, payment: Payment | None) -> Application:
+        """Find the application that a decision is about; a notice nobody knew gets one under its payment."""
+        if payment is None:
+            raise ValueError("the notice belongs to no payment: say which payment it is about")
+        notification = review.notification
+        wanted = review.application_id or (notification.application_id if notification else None)
+        for each in payment.applications:
+            if each.id == wanted or (
+                notification and notification.order_no and each.order_no == notification.order_no
+            ):
+                return each
+        leading = payment.application
+        if leading is None:
+            raise ValueError("the payment has no application yet that could hold money")
+        if notification is None or not notification.order_no or review.reason is ReviewReason.WRONG_AMOUNT:
+            return leading
+        notice = Notice.parse(notification.raw, self.settings.callback_encoding)
+        adopted = leading if leading.order_no is None else self._reissue(session, payment, notice, leading)
+        adopted.order_no = notice.order_no
+        notification.payment_id, notification.application_id = payment.id, adopted.id
+        _fill_blanks(adopted, notice)
+        return adopted
+
+    # --- expire ----------------------------------------------------------------------------------
+
+    def expire(self) -> Sweep:
+        """Expire what nobody paid and end offers that ran out; remind of deadlines that are near.
+
+        A slip expires at the deadline's 24:00 JST plus EXPIRY_GRACE_HOURS (59 days after creation if no
+        deadline is known), never with money or an open review on its payment. Each in a transaction of its own.
+        """
+        self._database.refuse_pending_work()
+        sweep = Sweep(
+            expired=self._each(self._unpaid(), self._expire_slip),
+            ended=self._each(self._run_out(), self._end_offer),
+            reminded=self._each(self._near(), self._remind),
+        )
+        self._outbox.after_commit()
+        return sweep
+
+    def deliver_now(self) -> Summary:
+        """Deliver what is due, in this thread, until nothing is."""
+        self._database.refuse_pending_work()
+        return self._outbox.deliver_due()
+
+    def _each(self, found: sa.Select[Any], act: Callable[[Session, int], bool]) -> int:
+        """Act on every row found, each in a transaction of its own; returns how many it did act on."""
+        acted, last = 0, 0
+        while True:
+            with self._database.reading() as session:
+                column = found.selected_columns[0]
+                ids = session.scalars(found.where(column > last).order_by(column).limit(500)).all()
+            if not ids:
+                return acted
+            for each in ids:
+                acted += self._database.write(lambda session, each=each: act(session, each))  # type: ignore[misc]
+            last = ids[-1]
+
+    def _unpaid(self) -> sa.Select[Any]:
+        ended = now() - timedelta(hours=self.settings.expiry_grace_hours)
+        return sa.select(Application.id).where(
+            Application.stored_state.in_(LIVE),
+            sa.or_(
+                Application.pay_limit < ended.astimezone(JST).date(),
+                sa.and_(
+                    Application.pay_limit.is_(None),
+                    Application.created_at <= ended - timedelta(days=MAX_DAYS),
+                ),
+            ),
+        )
+
+    def _expire_slip(self, session: Session, application_id: int) -> bool:
+        application = _locked_application(session, application_id)
+        ends = application.deadline or application.created_at + timedelta(days=MAX_DAYS)
+        grace = timedelta(hours=self.settings.expiry_grace_hours)
+        if application.state not in LIVE or now() < ends + grace or application.payment.holds_money:
+            return False
+        open_review = sa.select(Review.id).where(
+            Review.payment_id == application.payment_id, Review.resolved_at.is_(None)
+        )
+        if session.scalar(open_review.limit(1)) is not None:
+            return False
+        self._step(session, application, Input.SWEEP, ReviewReason.OUT_OF_ORDER)
+        return True
+
+    def _run_out(self) -> sa.Select[Any]:
+        return sa.select(Payment.id).where(
+            Payment.expires_at <= now(), Payment.expired_at.is_(None), Payment.closed_at.is_(None)
+        )
+
+    def _end_offer(self, session: Session, payment_id: int) -> bool:
+        payment = lock(session, payment_id)
+        if payment is None or payment.expired_at is not None or payment.closed_at is not None:
+            return False
+        before = payment.state
+        if any(each.rank for each in payment.applications) or before not in MAY_APPLY:
+            return False
+        payment.expired_at = now()
+        if before is not State.EXPIRED:
+            self._outbox.append(
+                session,
+                EventKind.PAYMENT_EXPIRED,
+                payment,
+                application=payment.application,
+                previous_state=before,
+            )
+        return True
+
+    def _near(self) -> sa.Select[Any]:
+        horizon = now() + timedelta(hours=self.settings.remind_hours)
+        return sa.select(Application.id).where(
+            Application.stored_state == State.AWAITING_PAYMENT,
+            Application.reminded_at.is_(None),
+            Application.pay_limit < horizon.astimezone(JST).date(),
+        )
+
+    def _remind(self, session: Session, application_id: int) -> bool:
+        application = _locked_application(session, application_id)
+        deadline = application.deadline
+        if application.state is not State.AWAITING_PAYMENT or application.reminded_at is not None:
+            return False
+        if deadline is None or deadline <= now() or application.payment.closed_at is not None:
+            return False
+        application.reminded_at = now()
+        self._outbox.append(
+            session,
+            EventKind.DEADLINE_NEAR,
+            application.payment,
+            application=application,
+            previous_state=application.state,
+        )
+        return True
+
+
+_INPUT_OF = {
+    Outcome.accepted: Input.ACCEPTED,
+    Outcome.declined: Input.DECLINED,
+    Outcome.unknown: Input.UNKNOWN,
+}
+_DECISIONS = frozenset(
+    {Input.RESOLVED_RECEIVED, Input.RESOLVED_CONFIRMED, Input.RESOLVED_CANCELLED, Input.RESOLVED_IGNORED}
+)
+_MONEY_QUESTIONS = (ReviewReason.PAID_AFTER_CLOSE, ReviewReason.PAID_TWICE, ReviewReason.PAID_AFTER_CANCEL)
+#: A slip in one of these has been replaced already; a further re-issue replaces its successor.
+_REPLACED = frozenset(
+    {
+        State.SUPERSEDED,
+        State.RECEIVED_AFTER_CANCEL,
+        State.CONFIRMED_AFTER_CANCEL,
+        State.CANCELLED_AFTER_CANCEL,
+    }
+)
+
+
+def payments_of(app: Flask) -> Payments:
+    """Return the verbs of an app. Raises `ConfigurationError` if the extension is not set up on it."""
+    try:
+        payments = app.extensions[EXTENSION]
+    except KeyError:
+        raise ConfigurationError(
+            "Flask-Zeus-CVS is not set up on this app. Call ZeusCVS(app, db), or zeus.init_app(app, db)."
+        ) from None
+    assert isinstance(payments, Payments)
+    return payments
+
+
+def leads_home(url: str, hosts: Iterable[str]) -> bool:
+    """Tell whether a ``return_url`` is a path of the shop itself, or http(s) on one of ``hosts``."""
+    if len(url) > 2000 or re.search(r"[\\\s\x00-\x1f\x7f]", url):
+        return False
+    if url.startswith("/"):
+        return not url.startswith("//")
+    try:
+        parts = urlsplit(url)
+        named = parts.netloc.lower()
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(named) and named in hosts
+
+
+def _check_amount(amount: int) -> None:
+    if isinstance(amount, bool) or not isinstance(amount, int) or not MIN_AMOUNT <= amount <= MAX_AMOUNT:
+        raise InvalidAmount(
+            f"amount is {amount!r}: ZEUS takes whole yen from {MIN_AMOUNT} to {MAX_AMOUNT}, as an int."
+        )
+
+
+def _check_reference(reference: str) -> None:
+    if not isinstance(reference, str) or not reference.strip():
+        raise InvalidField("reference", Problem.required)
+    if len(reference) > 255:
+        raise InvalidField("reference", Problem.too_long, "255")
+    if not reference.isprintable():
+        raise InvalidField("reference", Problem.control)
+
+
+def _prefill(customer: Customer) -> Customer:
+    """Keep what can be shown in the form; what cannot be stored is left for the customer to type."""
+    tidy = normalize(customer)
+    kept = [
+        each if len(each) <= 100 and each.isprintable() else ""
+        for each in (tidy.name, tidy.phone, tidy.email)
+    ]
+    return Customer(*kept)
+
+
+def _locked_application(session: Session, application_id: int) -> Application:
+    payment_id = session.scalar(sa.select(Application.payment_id).where(Application.id == application_id))
+    lock(session, payment_id or 0)
+    return session.get_one(Application, application_id, populate_existing=True)
+
+
+def _fill_blanks(application: Application, source: Answer | Notice) -> None:
+    """Fill what is blank from an answer or a notice; what is there is never overwritten."""
+    application.pay_no1 = application.pay_no1 or source.pay_no1
+    application.pay_no2 = application.pay_no2 or source.pay_no2
+    application.pay_limit = application.pay_limit or source.pay_limit
+    application.error_code = application.error_code or source.error_code
+    if isinstance(source, Answer):
+        application.pay_url = application.pay_url or source.pay_url
+
+
+def _spare_attempt(application: Application, given: Input) -> None:
+    """What was never sent, and what failed for maintenance, does not count against MAX_ATTEMPTS."""
+    info = ERROR_CODES.get(application.error_code)
+    if given is Input.NOT_SENT or (info is not None and info.maintenance):
+        application.payment.attempts = max(0, application.payment.attempts - 1)
+
+
+def _is_over(payment: Payment) -> bool:
+    """Tell whether a payment has neither a live slip nor money, and the shop has not closed it itself."""
+    return payment.closed_at is None and not any(each.rank for each in payment.applications)
+
+
+def _resolved(review: Review, resolution: Resolution, by: str, note: str) -> None:
+    review.resolved_at, review.resolution = now(), resolution
+    review.by, review.note = by[:100], note[:2000]
