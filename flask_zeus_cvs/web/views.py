@@ -1,0 +1,408 @@
+"""The three routes: checkout and result for customers, callback for ZEUS. Each finds, calls and answers.
+
+No view holds a database connection of ours while ZEUS is awaited, and none reads a notice before the guard
+has let its sender pass.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    current_app,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
+from werkzeug.exceptions import HTTPException
+
+from flask_zeus_cvs.exceptions import InvalidCustomer, NotPayable, UnreadableNotice, ZeusCVSError
+from flask_zeus_cvs.lifecycle import HOLDS_MONEY, State
+from flask_zeus_cvs.models import Application, Payment
+from flask_zeus_cvs.payments import Payments, payments_of
+from flask_zeus_cvs.protocol.codes import STORES, Store
+from flask_zeus_cvs.protocol.messages import Notice
+from flask_zeus_cvs.settings import Settings
+from flask_zeus_cvs.web import wording
+from flask_zeus_cvs.web.forms import CheckoutForm
+from flask_zeus_cvs.web.guard import Caller, Refusal, parsed_address, refusal, shown
+from flask_zeus_cvs.web.wording import FORM_FIELDS
+
+logger = logging.getLogger(__name__)
+
+#: Bytes of a notice that are read at most; the manual's fourteen parameters fill less than one eighth of it.
+NOTICE_LIMIT = 8 * 1024
+
+#: Which page a state has, under ``zeus_cvs/result/``; while a slip waits to be paid, its store's own.
+RESULT_PAGES: Mapping[State, str] = MappingProxyType(
+    {
+        State.OPEN: "expired.html",
+        State.SUBMITTING: "checking.html",
+        State.UNKNOWN: "checking.html",
+        State.DECLINED: "declined.html",
+        State.FAILED: "declined.html",
+        State.AWAITING_PAYMENT: "numbers.html",
+        State.EXPIRED: "expired.html",
+        State.RECEIVED: "paid.html",
+        State.CONFIRMED: "paid.html",
+        State.CANCELLED: "cancelled.html",
+        State.SUPERSEDED: "superseded.html",
+        State.RECEIVED_AFTER_CANCEL: "after_cancel.html",
+        State.CONFIRMED_AFTER_CANCEL: "after_cancel.html",
+        State.CANCELLED_AFTER_CANCEL: "after_cancel.html",
+        State.CLOSED: "closed.html",
+    }
+)
+
+#: Seconds after which the browser asks again by itself, as long as no new application is possible.
+_REFRESH: Mapping[State, int] = MappingProxyType({State.SUBMITTING: 5, State.UNKNOWN: 15})
+_REFRESH_SLOWLY = 60
+
+#: The link to these pages is a key: it goes into no cache, no index, and no other site's logs.
+_PRIVATE = MappingProxyType(
+    {
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "same-origin",
+        "X-Robots-Tag": "noindex",
+        "X-Content-Type-Options": "nosniff",
+    }
+)
+_PAGES = frozenset({"zeus_cvs.checkout", "zeus_cvs.result"})
+_CALLBACK = "zeus_cvs.callback"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def make_blueprint(settings: Settings) -> Blueprint:
+    """Make the blueprint of one app; with tokens configured, the callback is only found under them."""
+    blueprint = Blueprint(
+        "zeus_cvs",
+        "flask_zeus_cvs",
+        url_prefix=settings.url_prefix,
+        template_folder="templates",
+        static_folder="static",
+    )
+    blueprint.add_url_rule("/checkout/<token>", "checkout", checkout, methods=["GET", "POST"])
+    blueprint.add_url_rule("/result/<token>", "result", result, methods=["GET"])
+    blueprint.add_url_rule(
+        "/callback/<callback_token>" if settings.callback_token else "/callback",
+        "callback",
+        callback,
+        methods=["GET", "POST"],
+        provide_automatic_options=False,
+    )
+    blueprint.url_value_preprocessor(_come_first)
+    blueprint.before_request(_insist_on_https)
+    blueprint.after_request(_keep_private)
+    return blueprint
+
+
+# The customer's pages
+
+
+def checkout(token: str) -> ResponseReturnValue:
+    """Show the form, or apply with what was posted."""
+    payments = payments_of(current_app)
+    payment = _find(payments, token)
+    if request.method == "POST":
+        return _apply(payments, payment)
+    if payments.obstacle(payment) is not None:
+        return _to_result(payment)
+    application = payment.application
+    form = CheckoutForm.filled(
+        payment.amount,
+        payments.settings.stores,
+        payment.last_customer,
+        application.store if application else None,
+    )
+    _recall_refusal(form, application)
+    return _form_page(payments, payment, form)
+
+
+def result(token: str) -> ResponseReturnValue:
+    """Show how the payment stands."""
+    payments = payments_of(current_app)
+    payment = _find(payments, token)
+    application, state = payment.application, _shown_state(payment)
+    obstacle = payments.obstacle(payment)
+    if state is State.OPEN and obstacle is None:
+        return redirect(url_for("zeus_cvs.checkout", token=payment.token), 303)
+    page = _page(
+        payments.settings,
+        _result_template(state, application),
+        payment=payment,
+        application=application,
+        store=STORES[application.store] if application else None,
+        obstacle=obstacle,
+        state=state,
+        **_particulars(state, application),
+    )
+    if state in _REFRESH:
+        page.headers["Refresh"] = str(_REFRESH[state] if obstacle else _REFRESH_SLOWLY)
+    return page
+
+
+def _find(payments: Payments, token: str) -> Payment:
+    """Find the payment, or answer 404; what cannot be a token never reaches the database."""
+    payment = payments.by_token(token) if _TOKEN.fullmatch(token) else None
+    return payment or abort(404)
+
+
+def _apply(payments: Payments, payment: Payment) -> ResponseReturnValue:
+    """Apply with what was posted; a wrong detail comes back with its message, and nothing was sent."""
+    form = CheckoutForm.posted(payment.amount, payments.settings.stores)
+    if not form.validate():
+        return _to_result(payment) if payments.obstacle(payment) else _form_page(payments, payment, form, 422)
+    try:
+        application = payments.submit(payment, form.customer, Store(form.store.data))
+    except InvalidCustomer as error:
+        form.complain(error.problems)
+        return _form_page(payments, payment, form, 422)
+    except NotPayable:
+        return _to_result(payment)
+    if _names_a_form_field(application) and payments.obstacle(_find(payments, payment.token)) is None:
+        _recall_refusal(form, application)
+        return _form_page(payments, payment, form, 422)
+    return _to_slip(payments.settings, payment, application)
+
+
+def _to_slip(settings: Settings, payment: Payment, application: Application) -> Response:
+    """Lead on to the numbers; 7-Eleven's are shown by the collection agency (manual, 申込結果)."""
+    awaited = application.state is State.AWAITING_PAYMENT and application.store is Store.SEVEN_ELEVEN
+    if settings.redirect_711 and awaited and application.pay_url:
+        return make_response(redirect(application.pay_url, 303))
+    return _to_result(payment)
+
+
+def _to_result(payment: Payment) -> Response:
+    return make_response(redirect(url_for("zeus_cvs.result", token=payment.token), 303))
+
+
+def _names_a_form_field(application: Application) -> bool:
+    return application.state is State.DECLINED and application.parameter in FORM_FIELDS
+
+
+def _recall_refusal(form: CheckoutForm, application: Application | None) -> None:
+    """Say at its line what ZEUS refused last time."""
+    if application is None or application.state is not State.DECLINED:
+        return
+    if application.parameter in FORM_FIELDS:
+        name = FORM_FIELDS[application.parameter]
+        form.say(name, wording.REFUSED_FIELDS[name])
+    elif wording.suggests_other_store(application.error_code):
+        form.say("store", wording.OTHER_STORE)
+
+
+def _shown_state(payment: Payment) -> State:
+    """The payment's state; a customer who has paid is told so even where the shop has closed the payment."""
+    application = payment.application
+    if application is not None and application.state in HOLDS_MONEY:
+        return application.state
+    return payment.state
+
+
+def _result_template(state: State, application: Application | None) -> str:
+    own = state is State.AWAITING_PAYMENT and application is not None
+    page = f"{STORES[application.store].slug}.html" if own and application else RESULT_PAGES[state]
+    return f"zeus_cvs/result/{page}"
+
+
+def _particulars(state: State, application: Application | None) -> dict[str, Any]:
+    """What only some of the result pages need."""
+    if application is None:
+        return {}
+    if state in (State.DECLINED, State.FAILED):
+        return {"advice": wording.advice(state, application.error_code, application.parameter)}
+    if application.deadline is None or application.pay_limit is None:
+        return {}
+    return {
+        "deadline": wording.last_day(application.pay_limit),
+        "overdue": application.deadline <= datetime.now(UTC),
+    }
+
+
+def _form_page(payments: Payments, payment: Payment, form: CheckoutForm, status: int = 200) -> Response:
+    return _page(
+        payments.settings,
+        "zeus_cvs/checkout.html",
+        status,
+        payment=payment,
+        application=payment.application,
+        form=form,
+        complaints=form.complaints,
+    )
+
+
+def _page(settings: Settings, template: str, status: int = 200, **context: Any) -> Response:
+    """Render a page in the shop's frame, with the test mark where anything about it is a test."""
+    application: Application | None = context.get("application")
+    context["test"] = settings.test or (application is not None and application.test)
+    return make_response(render_template(template, base_template=settings.base_template, **context), status)
+
+
+# The callback
+
+
+def callback(callback_token: str | None = None) -> ResponseReturnValue:  # noqa: ARG001  # the guard compared it
+    """Take a notice; it is stored and committed when this answers 200.
+
+    After any other answer ZEUS mails the shop, and staff resend: it never repeats a call by itself then.
+    """
+    payments = payments_of(current_app)
+    raw: bytes = g.zeus_cvs_notice
+    try:
+        payments.receive(raw)
+    except UnreadableNotice:  # kept, with a review
+        return _brief("Not understood", 400)
+    except Exception as error:
+        _log_loss(raw, payments.settings, error)
+        return _brief("Not stored", 500)
+    return _brief("OK", 200)
+
+
+def _read_notice(settings: Settings) -> None:
+    """Let the sender pass or answer 403, then read the notice: raw, bounded, and before anyone else can.
+
+    Once anything has touched ``request.form`` the bytes are gone, and a host's before_request may do that.
+    """
+    if request.method not in ("GET", "POST"):
+        answer = _brief("Method not allowed", 405)
+        answer.headers["Allow"] = "GET, POST"
+        _stop(answer)
+    reason = refusal(_caller(), settings)
+    if reason is not None:
+        _log_refusal(reason)
+        _stop(_brief("Forbidden", 403))
+    raw = request.query_string if request.method == "GET" else _body()
+    if raw is None or len(raw) > NOTICE_LIMIT:
+        logger.warning(
+            "A notice was cut off or is longer than %s bytes, and was not read.",
+            NOTICE_LIMIT,
+            extra={"action": "callback", "outcome": "too_long"},
+        )
+        _stop(_brief("Not understood", 400))
+    g.zeus_cvs_notice = raw
+
+
+def _caller() -> Caller:
+    port = request.environ.get("SERVER_PORT", "")
+    return Caller(
+        address=request.remote_addr,
+        scheme=request.scheme,
+        port=int(port) if port.isdecimal() else None,
+        user_agent=request.headers.get("User-Agent", ""),
+        token=(request.view_args or {}).get("callback_token"),
+    )
+
+
+def _body() -> bytes | None:
+    """Read the body to one byte over the limit; None if it is over the host's own, or was cut off."""
+    raw = b""
+    try:
+        while len(raw) <= NOTICE_LIMIT:
+            more = request.stream.read(NOTICE_LIMIT + 1 - len(raw))
+            if not more:
+                break
+            raw += more
+    except HTTPException:
+        return None
+    return raw
+
+
+def _log_refusal(reason: Refusal) -> None:
+    logger.log(
+        logging.ERROR if reason is Refusal.UNCONFIGURED else logging.WARNING,
+        "A call of the callback from %s was refused: %s",
+        shown(request.remote_addr),
+        reason.value,
+        extra={"action": "callback", "outcome": "refused", "reason": reason.name.lower()},
+    )
+
+
+def _log_loss(raw: bytes, settings: Settings, error: Exception) -> None:
+    """Say which notice could not be stored, so that staff can have it sent again.
+
+    Neither the error's text nor its parameters: a database's errors quote the row, with the customer in it.
+    """
+    try:
+        notice: Notice | None = Notice.parse(raw, settings.callback_encoding)
+    except UnreadableNotice:
+        notice = None
+    logger.error(
+        "The notice of order %s with status %s could not be stored (%s). Resend it on ZEUS's screen.\n%s",
+        shown(notice.order_no if notice else None),
+        shown(notice.status.value if notice else None),
+        _kinds(error),
+        "".join(traceback.format_tb(error.__traceback__)),
+        extra={"action": "callback", "outcome": "not_stored"},
+    )
+
+
+def _kinds(error: BaseException | None) -> str:
+    """Name the error and what caused it; only our own errors are quoted, which hold no personal data."""
+    if isinstance(error, ZeusCVSError):
+        return f"{type(error).__qualname__}: {error}"
+    names: list[str] = []
+    while error is not None and len(names) < 5:
+        names.append(type(error).__qualname__)
+        error = error.__cause__
+    return " from ".join(names)
+
+
+def _brief(text: str, status: int) -> Response:
+    answer = Response(text, status, mimetype="text/plain")
+    answer.headers["Cache-Control"] = "no-store"
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    return answer
+
+
+def _stop(answer: Response) -> NoReturn:
+    """Answer at once, past the host's before_request functions and error pages."""
+    raise HTTPException(response=answer)
+
+
+# Before and after every request to us
+
+
+def _come_first(endpoint: str | None, values: dict[str, Any] | None) -> None:  # noqa: ARG001
+    """Do what must happen before any before_request function runs, the host's and Flask-WTF's included.
+
+    A host's global CSRFProtect may be made before or after us, so the exemption is declared on each request.
+    """
+    csrf = current_app.extensions.get("csrf")
+    if isinstance(csrf, CSRFProtect):
+        csrf.exempt(current_app.blueprints["zeus_cvs"])
+    if endpoint == _CALLBACK:
+        _read_notice(payments_of(current_app).settings)
+
+
+def _insist_on_https() -> ResponseReturnValue | None:
+    settings = payments_of(current_app).settings
+    if request.endpoint not in _PAGES or request.is_secure or not settings.require_https or _is_at_home():
+        return None
+    return _page(settings, "zeus_cvs/https_required.html", 403)
+
+
+def _is_at_home() -> bool:
+    """Whether a developer looks at the page on the machine that serves it."""
+    address = parsed_address(request.remote_addr)
+    return address is not None and address.is_loopback and (current_app.debug or current_app.testing)
+
+
+def _keep_private(response: Response) -> Response:
+    if request.endpoint in _PAGES:
+        response.headers.update(_PRIVATE)
+    return response
