@@ -38,7 +38,7 @@ from flask_zeus_cvs.protocol.wire import (
 
 CONTENT_TYPE = "application/x-www-form-urlencoded"
 
-# The values that each name was given, without blanks and repeats; None for bytes that are no text.
+# What each name was given, without blanks and repeats; None stands for bytes that are no text.
 Given = Mapping[str, Sequence[str | None]]
 
 
@@ -68,21 +68,9 @@ class ApplicationRequest:
 
         Blank optional fields are left out, and so is one test field without the other.
         """
-        values = {
-            "clientip": self.clientip,
-            "act": ACT,
-            "money": str(self.money),
-            "username": self.username,
-            "telno": self.telno,
-            "email": self.email,
-            "pay_cvs": str(self.pay_cvs),
-            "sendid": self.sendid,
-            "sendpoint": self.sendpoint,
-            "testid": self.testid if self.test else "",
-            "test_type": self.test_type if self.test else "",
-            SPAN: "" if self.span is None else str(self.span),
-        }
-        pairs = [(name, value) for name, value in values.items() if value or name in REQUIRED]
+        names = [name for name in (*REQUEST, SPAN) if self.test or name not in _TEST]
+        values = [(name, ACT if name == "act" else _text(getattr(self, name))) for name in names]
+        pairs = [(name, value) for name, value in values if value or name in REQUIRED]
         for name, value in pairs:
             check(name, value)
         return encode_form(pairs)
@@ -163,16 +151,9 @@ class Answer:
             return b""
         if self.parameter:
             return f"Invalid {self.parameter}".encode("ascii", "replace")
-        values = {
-            "rel": SUCCESS if self.outcome is Outcome.accepted else FAILURE,
-            "order_no": self.order_no,
-            "pay_no1": self.pay_no1,
-            "pay_no2": self.pay_no2,
-            "pay_limit": _yyyymmdd(self.pay_limit),
-            "pay_url": self.pay_url,
-            "error_code": self.error_code,
-        }
-        return encode_lines(values.items(), spaced=_SPACED if spaced else (), crlf=crlf)
+        rel = SUCCESS if self.outcome is Outcome.accepted else FAILURE
+        pairs = [(name, rel if name == "rel" else _text(getattr(self, name))) for name in ANSWER]
+        return encode_lines(pairs, spaced=_SPACED if spaced else (), crlf=crlf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,38 +226,23 @@ class Notice:
         it must not change.
         """
         key = self.order_no or f"sendid:{self.sendid}"
-        money = "" if self.money is None else str(self.money)
-        return hashlib.sha256("\n".join((key, self.status, money)).encode()).hexdigest()
+        return hashlib.sha256("\n".join((key, self.status, _text(self.money))).encode()).hexdigest()
 
     def encode(self, names: Iterable[str] = NOTICE, encoding: str = SHIFT_JIS) -> bytes:
         """Write the query string, with the parameters in `names`: shops choose which are sent."""
-        values = {
-            "clientip": self.clientip,
-            "money": "" if self.money is None else str(self.money),
-            "username": self.username,
-            "telno": self.telno,
-            "email": self.email,
-            "sendid": self.sendid,
-            "sendpoint": self.sendpoint,
-            "order_no": self.order_no,
-            "pay_cvs": str(self.pay_cvs),
-            "pay_no1": self.pay_no1,
-            "pay_no2": self.pay_no2,
-            "pay_limit": _yyyymmdd(self.pay_limit),
-            "status": str(self.status),
-            "error_code": self.error_code,
-        }
-        return encode_form(((name, values[name]) for name in names), encoding)
+        return encode_form(((name, _text(getattr(self, name))) for name in names), encoding)
 
 
 #: The parameters of a notice that decide; a fault anywhere else harms nothing.
 DECIDING = ("status", "order_no", "sendid", "money")
 
+_TEST = frozenset({"testid", "test_type"})
+
 # The manual's sample answer has spaces round "=" on these lines, and none on the other three.
 _SPACED = frozenset({"rel", "order_no", "pay_no1", "pay_no2"})
 
-# Request parameters that are English words too: something between us and ZEUS may well use them.
-_EVERYDAY = frozenset({"act", "money", "username", "email"})
+# Request parameters whose names others use too: something between us and ZEUS may well write them.
+_EVERYDAY = frozenset({"clientip", "act", "money", "username", "email"})
 _MAX_PLAIN_TEXT = 100  # bytes
 _MAX_EVERYDAY_WORDS = 3
 _WORD = re.compile(r"[A-Za-z0-9_]+")
@@ -356,5 +322,8 @@ def _date(value: str) -> date | None:
     return date.fromisoformat(value) if value else None
 
 
-def _yyyymmdd(day: date | None) -> str:
-    return day.isoformat().replace("-", "") if day else ""
+def _text(value: str | int | date | None) -> str:
+    """Spell a value as the wire does: a date as yyyymmdd, None as blank."""
+    if value is None:
+        return ""
+    return value.isoformat().replace("-", "") if isinstance(value, date) else str(value)
