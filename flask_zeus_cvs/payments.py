@@ -210,9 +210,9 @@ class Payments:
         """
         session = self._database.db.session()
         session.flush()
-        locked = lock(session, payment.id)
+        locked = lock(session, _id_of(payment))
         if locked is None:
-            raise PendingWorkError("The payment is not in the database: commit it before you close it.")
+            raise PendingWorkError(_NOT_THERE)
         if locked.closed_at is None:
             locked.closed_at = now()
         session.flush()
@@ -259,8 +259,9 @@ class Payments:
         """
         customer, offered = self._checked(customer, store)
         self._database.refuse_pending_work()
+        payment_id = _id_of(payment)
         application_id, request = self._database.write(
-            lambda session: self._begin(session, payment.id, customer, offered)
+            lambda session: self._begin(session, payment_id, customer, offered)
         )
         if request is not None:
             answer = self._ask(request, application_id)
@@ -292,7 +293,7 @@ class Payments:
         """Add a `SUBMITTING` application; without a request if there is one already that stands in its place."""
         payment = lock(session, payment_id)
         if payment is None:
-            raise PendingWorkError("The payment is not in the database: commit it before you submit it.")
+            raise PendingWorkError(_NOT_THERE)
         obstacle, leading = self.obstacle(payment), payment.application
         if obstacle in (Obstacle.LIVE, Obstacle.CHECKING, Obstacle.PAID) and leading is not None:
             return leading.id, None
@@ -716,7 +717,7 @@ class Payments:
         """
         resolution = Resolution(resolution)
         self._database.refuse_pending_work()
-        payment_id = payment.id if payment is not None else None
+        payment_id = _id_of(payment) if payment is not None else None
         review = self._database.write(
             lambda session: self._resolve(session, review_id, resolution, by, note, payment_id)
         )
@@ -888,6 +889,7 @@ class Payments:
         return True
 
 
+_NOT_THERE = "The payment is not in the database yet: call db.session.commit() before this call."
 _INPUT_OF = {
     Outcome.accepted: Input.ACCEPTED,
     Outcome.declined: Input.DECLINED,
@@ -932,6 +934,14 @@ def leads_home(url: str, hosts: Iterable[str]) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(named) and named in hosts
+
+
+def _id_of(payment: Payment) -> int:
+    """Tell a payment's id without a look at the database: that would take a connection of ``db.session``."""
+    identity = sa.inspect(payment).identity
+    if identity is None:
+        raise PendingWorkError(_NOT_THERE)
+    return int(identity[0])
 
 
 def _check_amount(amount: int) -> None:

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,7 +48,13 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def browser_type_launch_args(chromium: str) -> dict[str, Any]:
     """How pytest-playwright starts the browser: Debian's own, silent on the network."""
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update"]
+    flags = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-component-update",
+    ]
     return {
         "executable_path": chromium,
         "args": [*flags, "--disable-background-networking", "--disable-sync"],
@@ -71,19 +78,29 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def closing() -> Iterator[ExitStack]:
+    """What to close after the test, last opened first: shops before their databases."""
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_uri(request: pytest.FixtureRequest, tmp_path: Path, closing: ExitStack) -> str:
     """An empty database, on each kind in turn."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'shop.db'}"
-        return
-    main = request.getfixturevalue("postgresql")
+        return f"sqlite:///{tmp_path / 'shop.db'}"
+    main: str = request.getfixturevalue("postgresql")
     name = f"shop_{os.getpid()}_{os.urandom(4).hex()}"
     with psycopg.connect(main, autocommit=True) as connection:
         connection.execute(f"create database {name}")  # type: ignore[arg-type,unused-ignore]
-    yield main.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
-    with psycopg.connect(main, autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type,unused-ignore]
+
+    @closing.callback
+    def drop() -> None:
+        with psycopg.connect(main, autocommit=True) as connection:
+            connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type,unused-ignore]
+
+    return main.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
 
 
 class ScriptedGateway:
@@ -92,7 +109,7 @@ class ScriptedGateway:
     def __init__(self) -> None:
         self.sent: list[ApplicationRequest] = []
         self.answers: list[bytes | GatewayError] = []
-        self.before_answer: Callable[[ApplicationRequest], None] = lambda request: None
+        self.before_answer: Callable[[ApplicationRequest], object] = lambda request: None
 
     def apply(self, request: ApplicationRequest) -> Answer:
         request.encode()
@@ -133,7 +150,9 @@ class Shop:
     def submit(self, payment: Payment, store: str = "D002", customer: Customer = CUSTOMER) -> Application:
         return self.zeus.submit(payment, customer, store)
 
-    def awaiting(self, amount: int = 3000, order_no: str = "0001-1", **more: Any) -> tuple[Payment, Application]:
+    def awaiting(
+        self, amount: int = 3000, order_no: str = "0001-1", **more: Any
+    ) -> tuple[Payment, Application]:
         """A payment whose slip waits for its customer."""
         payment = self.payment(amount, **more)
         self.gateway.answers.append(accepted(order_no))
@@ -150,9 +169,8 @@ ShopMaker = Callable[..., Shop]
 
 
 @pytest.fixture
-def make_shop(tmp_path: Path) -> Iterator[ShopMaker]:
+def make_shop(tmp_path: Path, closing: ExitStack) -> ShopMaker:
     """Make apps: ``make_shop(uri, KEY=value, …)``, keys without their prefix; contexts and engines are closed."""
-    made: list[tuple[Shop, Any]] = []
 
     def make(uri: str | None = None, *, testing: bool = True, **settings: Any) -> Shop:
         app = Flask(__name__, instance_path=str(tmp_path))
@@ -169,14 +187,16 @@ def make_shop(tmp_path: Path) -> Iterator[ShopMaker]:
         context = app.app_context()
         context.push()
         db.create_all()
-        made.append((shop, context))
+
+        @closing.callback
+        def close() -> None:
+            shop.db.session.remove()
+            shop.db.engine.dispose()
+            context.pop()
+
         return shop
 
-    yield make
-    for shop, context in reversed(made):
-        shop.db.session.remove()
-        shop.db.engine.dispose()
-        context.pop()
+    return make
 
 
 @pytest.fixture
