@@ -201,6 +201,11 @@ def _choice(*choices: str) -> Callable[[Any], str]:
     return read
 
 
+def _member(kind: type[StrEnum]) -> Callable[[Any], StrEnum]:
+    known = _choice(*(each.value for each in kind))
+    return lambda value: kind(known(value))
+
+
 def _prefix(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
         raise _Wrong(
@@ -277,9 +282,9 @@ class Settings:
     #: Seconds before a customer may apply again after an unknown outcome.
     retry_unknown_after: int = _key(_number(0), 900)
     #: Which notice makes goods ship.
-    fulfill_on: FulfillOn = _key(_choice(*FulfillOn), FulfillOn.PAYMENT_RECEIVED)
+    fulfill_on: FulfillOn = _key(_member(FulfillOn), FulfillOn.PAYMENT_RECEIVED)
     #: Where subscribers are called. Default: background, or inline when the app is testing.
-    delivery: DeliveryMode = _key(_choice(*DeliveryMode), DeliveryMode.BACKGROUND)
+    delivery: DeliveryMode = _key(_member(DeliveryMode), DeliveryMode.BACKGROUND)
     #: Tries per subscriber before its delivery is parked.
     delivery_attempts: int = _key(_number(1, 1000), 12)
     #: Hours after the deadline's 24:00 JST before our own sweep expires a slip.

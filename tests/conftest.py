@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_zeus_cvs import Customer, ZeusCVS
+from flask_zeus_cvs import Customer, State, ZeusCVS
 from flask_zeus_cvs.exceptions import GatewayError
 from flask_zeus_cvs.models import Application, Base, Payment
 from flask_zeus_cvs.payments import Payments, payments_of
@@ -157,6 +157,11 @@ class Shop:
         payment = self.payment(amount, **more)
         self.gateway.answers.append(accepted(order_no))
         return payment, self.submit(payment)
+
+    def state(self, payment: Payment) -> State:
+        """The state of a payment, fresh."""
+        self.db.session.refresh(payment)
+        return payment.state
 
     def all(self, model: type[Any]) -> list[Any]:
         """Every row of a table, fresh."""
