@@ -1,0 +1,49 @@
+# Python 3.11 or newer with venv, and make: nothing else is assumed. Everything is installed into .venv.
+
+SHELL := /bin/sh
+PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
+PY := .venv/bin/python
+CODE := flask_zeus_cvs example_shop tests
+
+.PHONY: help demo test check wheel clean
+help:
+	@echo "make demo     run the example shop and the sandbox   (PORT=5000 SANDBOX_PORT=5001)"
+	@echo "make test     run all tests                          (ARGS='-k lawson' for some of them)"
+	@echo "make check    lint, formatting, types, and who imports whom"
+	@echo "make wheel    build the package into dist/"
+	@echo "make clean    remove .venv and what was built"
+
+demo: .venv/demo-installed
+	@$(PY) -m example_shop
+
+test: .venv/test-installed
+	$(PY) -m pytest -n auto $(ARGS)
+
+check: .venv/check-installed
+	$(PY) -m ruff check $(CODE)
+	$(PY) -m ruff format --check $(CODE)
+	$(PY) -m mypy --strict
+	$(PY) -m pytest -q tests/test_layers.py
+
+wheel: .venv/test-installed
+	$(PY) -m build
+
+clean:
+	rm -rf .venv dist build
+
+# One stamp for each dependency group of pyproject.toml; older than that file, it is installed anew.
+.venv/%-installed: pyproject.toml $(PY)
+	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
+	$(PY) -m pip install --quiet --editable . --group $*
+	@touch $@
+
+$(PY):
+	@for python in $(PYTHONS); do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Creating .venv with $$($$python --version)"; \
+	    $$python -m venv .venv && exit 0; \
+	    rm -rf .venv; \
+	    echo "$$python has no working venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
+	  fi; \
+	done; \
+	echo "Python 3.11 or newer was not found. Install it, or name it: make demo PYTHON=/path/to/python3" >&2; exit 1
