@@ -192,6 +192,7 @@ UNINTELLIGIBLE = [
     b"502 Bad Gateway: for help write an email to us",
     b"Invalid username or password",
     b"Contact email@example.net",
+    b"email@example.net",
     b"contact: help@email",
     b"Please act now, or lose money",
     b"Access denied for clientip 203.0.113.7",

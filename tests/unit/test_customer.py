@@ -97,6 +97,7 @@ def test_hyphens_after_a_kana_are_long_vowels(hyphen: str) -> None:
     assert name_of(f"サト{hyphen}") == "サトー"
     assert name_of(f"さと{hyphen} ろ{hyphen}ら") == "サトー　ローラ"
     assert name_of(f"ﾀﾞ{hyphen}{hyphen}") == "ダーー"
+    assert name_of(f"ラー{hyphen}") == "ラーー"
 
 
 @pytest.mark.parametrize("hyphen", "-‐−－─")

@@ -205,6 +205,7 @@ def test_good_values(field: str, values: list[str]) -> None:
         ("pay_limit", "2024-1-1", "digits", "-"),
         ("pay_url", "javascript:alert(1)", "malformed", ""),
         ("pay_url", "//pay.example/", "malformed", ""),
+        ("pay_url", "ftp://pay.example/", "malformed", ""),
         ("pay_url", "https://", "malformed", ""),
         ("pay_url", "https:///x", "malformed", ""),
         ("pay_url", "https://[", "malformed", ""),
