@@ -8,10 +8,12 @@ from __future__ import annotations
 import codecs
 import difflib
 import re
+import reprlib
+import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,9 +52,19 @@ class _Wrong(Exception):
     cure: str
 
 
+def _shown(value: Any) -> str:
+    """Quote a value that is no secret, shortened."""
+    return reprlib.repr(value)
+
+
+def _kind(value: Any) -> str:
+    """Tell what a value is without quoting it: it may be a secret."""
+    return "is blank" if value == "" else f"is of type {type(value).__name__}"
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise _Wrong(f"is {value!r}, not a text", "Set it to a non-empty string.")
+        raise _Wrong(f"{_kind(value)}, not a text", "Set it to a non-empty string.")
     return value.strip()
 
 
@@ -72,41 +84,36 @@ def _flag(value: Any) -> bool:
     try:
         return known[str(value).strip().lower()]
     except KeyError:
-        raise _Wrong(f"is {value!r}, neither true nor false", "Set it to True or False.") from None
+        raise _Wrong(f"is {_shown(value)}, neither true nor false", "Set it to True or False.") from None
 
 
-def _number(least: int, most: int | None = None) -> Callable[[Any], int]:
+def _number(least: int, most: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         number = value
-        if isinstance(value, str) and re.fullmatch(r"[0-9]+", value.strip()):
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()):
             number = int(value)
-        limits = f"from {least} to {most}" if most is not None else f"of {least} or more"
-        if (
-            not isinstance(number, int)
-            or isinstance(number, bool)
-            or number < least
-            or (most is not None and number > most)
-        ):
-            raise _Wrong(f"is {value!r}", f"Set it to a whole number {limits}.")
+        if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
+            raise _Wrong(f"is {_shown(value)}", f"Set it to a whole number from {least} to {most}.")
         return number
 
     return read
 
 
-def _items(value: Any) -> tuple[Any, ...]:
-    """Read a list, a tuple, or one text with commas or spaces between the items."""
+def _items(value: Any, cure: str) -> tuple[Any, ...]:
+    """Read a list, a tuple, a set, or one text with commas or spaces between the items."""
     if isinstance(value, str):
         return tuple(re.split(r"[\s,]+", value.strip())) if value.strip() else ()
     if isinstance(value, (list, tuple, set, frozenset)):
         return tuple(value)
-    raise _Wrong(f"is {value!r}, not a list", "Set it to a list, or a text with commas between the items.")
+    raise _Wrong(f"{_kind(value)}, not a list", cure)
 
 
 def _wire_field(name: str, cure: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
+        if not isinstance(value, str):
+            quotes = " In an environment variable that Flask reads, a string of digits needs double quotes of its own."
+            raise _Wrong(f"{_kind(value)}, not a string", cure + quotes)
         try:
-            if not isinstance(value, str):
-                raise _Wrong(f"is {type(value).__name__}, not a string", cure)
             wire.check(name, value)
         except InvalidField as problem:
             raise _Wrong(f"is not what ZEUS issues ({problem.problem})", cure) from None
@@ -116,85 +123,113 @@ def _wire_field(name: str, cure: str) -> Callable[[Any], str]:
 
 
 def _endpoint(value: Any) -> str:
-    url = urlsplit(_text(value))
-    if not url.hostname or url.scheme not in ("http", "https"):
-        raise _Wrong(f"is {value!r}, not a URL", f"Leave it out to use {ENDPOINT}.")
-    if url.scheme == "http" and not is_loopback(url.hostname):
+    cure = f"Leave it out to use {ENDPOINT}."
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        url = urlsplit(text)
+        good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        good = False
+    if not good or re.search(r"[^!-~]", text):
+        raise _Wrong("is not a URL", cure)
+    if "@" in url.netloc:
+        raise _Wrong("has a user name in it, which ZEUS does not ask for", cure)
+    if url.scheme == "http" and not is_loopback(url.hostname or ""):
         raise _Wrong(
-            f"is {value!r}: customers' details would travel unencrypted",
+            f"is {_shown(text)}: customers' details would travel unencrypted",
             "Use https; plain http is for a sandbox on loopback only.",
         )
-    return url.geturl()
+    return text
 
 
 def _stores(value: Any) -> tuple[Store, ...]:
     known = ", ".join(f"{each.value} {STORES[each].name}" for each in STORES)
+    cure = f"List each store that you offer once, in the order shown: {known}."
+    if isinstance(value, (set, frozenset)):
+        raise _Wrong("is a set, which has no order", cure)
     try:
-        stores = tuple(Store(each) for each in _items(value))
-    except ValueError as error:
-        raise _Wrong(f"has an unknown store ({error})", f"The stores are: {known}.") from None
+        stores = tuple(Store(each) for each in _items(value, cure))
+    except ValueError:
+        raise _Wrong(f"has an unknown store ({_shown(value)})", cure) from None
     if not stores or len(set(stores)) != len(stores):
-        raise _Wrong("is empty or names a store twice", f"List each store that you offer once: {known}.")
+        raise _Wrong("is empty or names a store twice", cure)
     return stores
 
 
+#: The addresses are confidential, so messages name the place of a wrong one and do not quote it.
+_TWO_ADDRESSES = "List the two sender addresses that ZEUS's manual gives you."
+
+
 def _networks(value: Any) -> tuple[Network, ...]:
-    try:
-        networks = tuple(ip_network(each) for each in _items(value))
-    except ValueError as error:
-        raise _Wrong(
-            f"has something that is no address ({error})", "List addresses or CIDR networks."
-        ) from None
+    networks = tuple(_network(each, place) for place, each in enumerate(_items(value, _TWO_ADDRESSES), 1))
     if not networks:
-        raise _Wrong(
-            "is empty, so every notice would be refused",
-            "List the two sender addresses that ZEUS's manual gives you.",
-        )
+        raise _Wrong("is empty, so every notice would be refused", _TWO_ADDRESSES)
     if any(each.prefixlen == 0 for each in networks):
-        raise _Wrong(
-            "allows every address in the world", "List the two sender addresses that ZEUS's manual gives you."
-        )
+        raise _Wrong("allows every address in the world", _TWO_ADDRESSES)
     return networks
 
 
+def _network(value: Any, place: int) -> Network:
+    """Read one address or network; IPv4 mapped into IPv6 is mapped back, as the guard does with a caller's."""
+    try:
+        if not isinstance(value, (str, IPv4Address, IPv6Address, IPv4Network, IPv6Network)):
+            raise ValueError
+        network = ip_network(value.strip() if isinstance(value, str) else value)
+    except ValueError:
+        raise _Wrong(
+            f"has an item {place} that is neither an address nor a network",
+            "List addresses like 192.0.2.1, or networks like 192.0.2.0/24 with no bit set after the prefix.",
+        ) from None
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is not None and network.prefixlen >= 96:
+        return IPv4Network((mapped, network.prefixlen - 96))
+    return network
+
+
 def _tokens(value: Any) -> tuple[str, ...]:
-    tokens = _items(value)
+    cure = "Use letters, digits, - and _: python -c 'import secrets; print(secrets.token_urlsafe(24))'"
+    given = [each.strip() for each in value.split(",")] if isinstance(value, str) else _items(value, cure)
+    tokens = tuple(given)
     if not tokens or not all(
         isinstance(each, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,200}", each) for each in tokens
     ):
-        raise _Wrong(
-            "has a token that cannot be the last segment of a URL",
-            "Use letters, digits, - and _: python -c 'import secrets; print(secrets.token_urlsafe(24))'",
-        )
+        raise _Wrong("has a token that cannot be the last segment of a URL", cure)
     return tokens
 
 
 def _encoding(value: Any) -> str:
+    alphabet = string.ascii_letters + string.digits
     try:
-        known = codecs.lookup(_text(value))
-        b"%".decode(known.name)
-    except (LookupError, UnicodeError):
+        known = codecs.lookup(value)
+        if alphabet.encode("ascii").decode(known.name) != alphabet:
+            raise LookupError
+    except (LookupError, TypeError, ValueError):
         raise _Wrong(
-            f"is {value!r}, which Python cannot decode", "Leave it out: ZEUS sends Shift_JIS (cp932)."
+            f"is {_shown(value)}, which is no encoding of letters and digits",
+            "Leave it out: ZEUS sends Shift_JIS (cp932).",
         ) from None
     return known.name
 
 
 def _hosts(value: Any) -> tuple[str, ...]:
-    hosts = tuple(_text(each).lower() for each in _items(value))
-    if any(re.search(r"[/@\s]", each) for each in hosts):
-        raise _Wrong(
-            "has something that is no host name",
-            "List host names like 'shop.example.jp', with :port if it has one.",
-        )
+    cure = (
+        "List host names like 'shop.example.jp', with :port if the URL has one, and 日本.jp as xn--wgv71a.jp."
+    )
+    hosts = tuple(each.lower() if isinstance(each, str) else each for each in _items(value, cure))
+    for each in hosts:
+        if not isinstance(each, str) or not re.fullmatch(_HOST, each):
+            raise _Wrong(f"has something that is no host name ({_shown(each)})", cure)
     return hosts
+
+
+_HOST = r"(([a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
 
 
 def _choice(*choices: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in choices:
             raise _Wrong(
-                f"is {value!r}", "Set it to one of: " + ", ".join(repr(each) for each in choices) + "."
+                f"is {_shown(value)}", "Set it to one of: " + ", ".join(repr(each) for each in choices) + "."
             )
         return str(value)
 
@@ -207,16 +242,16 @@ def _member(kind: type[StrEnum]) -> Callable[[Any], StrEnum]:
 
 
 def _prefix(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
+    if not isinstance(value, str) or not re.fullmatch(r"(/(?!\.+(/|$))[A-Za-z0-9._~-]+)+", value):
         raise _Wrong(
-            f"is {value!r}", "Set it to a path like '/zeus-cvs', with a slash in front and none behind."
+            f"is {_shown(value)}", "Set it to a path like '/zeus-cvs', with a slash in front and none behind."
         )
     return value
 
 
 def _group(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", value):
-        raise _Wrong(f"is {value!r}", "Set it to one word like 'zeus-cvs'.")
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value):
+        raise _Wrong(f"is {_shown(value)}", "Set it to one word like 'zeus-cvs'.")
     return value
 
 
@@ -225,7 +260,7 @@ def _test_type(value: Any) -> TestType:
         return TestType(str(value))
     except ValueError:
         raise _Wrong(
-            f"is {value!r}", "Set it to 0 (stays unpaid), 1 (sale confirmed) or 2 (payment cancelled)."
+            f"is {_shown(value)}", "Set it to 0 (stays unpaid), 1 (sale confirmed) or 2 (payment cancelled)."
         ) from None
 
 
@@ -239,8 +274,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _key(read: Callable[[Any], Any], default: Any = None) -> Any:
-    return field(default=default, metadata={"read": read})
+def _key(read: Callable[[Any], Any], default: Any = None, *, secret: bool = False) -> Any:
+    """Declare a key; the reader of a secret one does not quote the value in its messages."""
+    return field(default=default, repr=not secret, metadata={"read": read})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +289,7 @@ class Settings:
             "clientip", "Set it to the 10 digits that ZEUS issued, as a string: leading zeros matter."
         ),
         "",
+        secret=True,
     )
     #: Where applications are POSTed; https only, except on loopback.
     endpoint: str = _key(_endpoint, ENDPOINT)
@@ -262,17 +299,18 @@ class Settings:
     test_id: str = _key(
         _wire_field("testid", "Copy it from テストカード番号管理 on ZEUS's screen, as a string of digits."),
         "",
+        secret=True,
     )
     #: 0 stays unpaid, 1 gets 04 then 05, 2 gets 04 then 06.
     test_type: TestType | None = _key(_test_type)
     #: Whether a paid test application makes goods ship.
     test_fulfills: bool = _key(_flag, False)
     #: The addresses allowed to notify. Unset: everyone is refused.
-    callback_ips: tuple[Network, ...] = _key(_networks, ())
+    callback_ips: tuple[Network, ...] = _key(_networks, (), secret=True)
     #: The secret last segment of the callback's URL; several while rotating.
-    callback_token: tuple[str, ...] = field(default=(), repr=False, metadata={"read": _tokens})
+    callback_token: tuple[str, ...] = _key(_tokens, (), secret=True)
     #: The notifier's agent name, enforced on plain http to port 80 only.
-    callback_user_agent: str = _key(_text, "")
+    callback_user_agent: str = _key(_text, "", secret=True)
     #: The codec of the notices' parameters.
     callback_encoding: str = _key(_encoding, "cp932")
     #: Seconds to connect to ZEUS.
@@ -280,7 +318,7 @@ class Settings:
     #: Seconds for ZEUS's whole answer.
     read_timeout: int = _key(_number(1, 120), 20)
     #: Seconds before a customer may apply again after an unknown outcome.
-    retry_unknown_after: int = _key(_number(0), 900)
+    retry_unknown_after: int = _key(_number(0, 5_184_000), 900)
     #: Which notice makes goods ship.
     fulfill_on: FulfillOn = _key(_member(FulfillOn), FulfillOn.PAYMENT_RECEIVED)
     #: Where subscribers are called. Default: background, or inline when the app is testing.
@@ -288,11 +326,11 @@ class Settings:
     #: Tries per subscriber before its delivery is parked.
     delivery_attempts: int = _key(_number(1, 1000), 12)
     #: Hours after the deadline's 24:00 JST before our own sweep expires a slip.
-    expiry_grace_hours: int = _key(_number(0), 24)
+    expiry_grace_hours: int = _key(_number(0, 1440), 24)
     #: Hours before the deadline at which `deadline_near` is sent.
-    remind_hours: int = _key(_number(1), 30)
+    remind_hours: int = _key(_number(1, 1440), 30)
     #: Applications per payment.
-    max_attempts: int = _key(_number(1), 5)
+    max_attempts: int = _key(_number(1, 1000), 5)
     #: Whether customer pages refuse plain http.
     require_https: bool = _key(_flag, True)
     #: Hosts that a payment's ``return_url`` may lead to.
@@ -331,8 +369,7 @@ class Settings:
             try:
                 values[readers[key].name] = readers[key].metadata["read"](value)
             except _Wrong as error:
-                shown = "is not usable" if not readers[key].repr else error.wrong
-                raise ConfigurationError(f"{key} {shown}. {error.cure}") from None
+                raise ConfigurationError(f"{key} {error.wrong}. {error.cure}") from None
         if config.get("TESTING") and "delivery" not in values:
             values["delivery"] = DeliveryMode.INLINE
         settings = cls(**values)
@@ -343,9 +380,10 @@ class Settings:
 def _refuse_strangers(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     for key in given:
         if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
+            names = [each.removeprefix(PREFIX) for each in known]
+            close = difflib.get_close_matches(key.removeprefix(PREFIX), names, n=1)
             hint = (
-                f"Did you mean {close[0]}?"
+                f"Did you mean {PREFIX}{close[0]}?"
                 if close
                 else "The settings page of the documentation lists all keys."
             )
