@@ -153,7 +153,7 @@ def _new_folder(port: int) -> Path:
 @contextlib.contextmanager
 def _gunicorn(listener: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "example_shop" / "gunicorn.conf.py")]
-    command += ["--bind", f"fd://{listener.fileno()}", "example_shop.demo:shop()"]
+    command += ["--bind", f"fd://{listener.fileno()}", "--graceful-timeout", "1", "example_shop.demo:shop()"]
     # A session of its own: a Ctrl-C in the terminal reaches only us, and we end it.
     child = subprocess.Popen(command, cwd=ROOT, pass_fds=[listener.fileno()], start_new_session=True)
     try:

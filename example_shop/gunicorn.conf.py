@@ -4,6 +4,5 @@ from __future__ import annotations
 
 workers = 2
 threads = 4
-graceful_timeout = 3
 loglevel = "warning"
 control_socket_disable = True
