@@ -96,7 +96,7 @@ class SimulatedApplication:
     store: Store
     money: int
     sendid: str = ""
-    sendpoint: str = ""
+    sendpoint: str = field(default="", repr=False)
     username: str = field(default="", repr=False)
     telno: str = field(default="", repr=False)
     email: str = field(default="", repr=False)

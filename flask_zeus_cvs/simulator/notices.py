@@ -47,17 +47,24 @@ class Call:
         return self.answer == 200
 
 
+_OPEN = threading.Event()
+_OPEN.set()
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     order_no: str
     status: Status
     query: bytes = field(repr=False)
+    gate: threading.Event  # the shop's POST has been answered
 
 
 class Sender:
     """The queue of notices and the one thread that sends them.
 
-    A notice that is put `held` waits, and with it all later ones of the same application, until `release`.
+    A notice that is put `held` waits, and with it all later ones of the same application, while the shop's
+    POST has no answer: `line_up` gives them their places just before the answer leaves, so that whatever
+    the shop does on reading it is told later; `release` lets them go when the answer has left.
     """
 
     def __init__(self, target: Callable[[], str | None], limit: float = LIMIT) -> None:
@@ -67,6 +74,7 @@ class Sender:
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._held: dict[str, list[_Job]] = {}
+        self._gates: dict[str, threading.Event] = {}
         self._unsent: Counter[str] = Counter()
         self._calls: list[Call] = []
         self._by_order: dict[str, list[Call]] = {}
@@ -96,33 +104,43 @@ class Sender:
             self._stopping = True
             if self._conversation:
                 self._conversation.abort()
+            for gate in self._gates.values():
+                gate.set()
         self._queue.put(None)
         if self._thread:
             self._thread.join()
         with self._changed:
             self._queue = queue.SimpleQueue()
             self._held.clear()
+            self._gates.clear()
             self._unsent.clear()
             self._changed.notify_all()
 
     def put(self, order_no: str, status: Status, query: bytes, *, held: bool = False) -> None:
-        job = _Job(order_no, status, query)
         with self._changed:
             if self._stopping:
                 return
             self._unsent[order_no] += 1
             if held:
-                self._held.setdefault(order_no, [])
+                self._held[order_no] = []
+                self._gates[order_no] = threading.Event()
+            job = _Job(order_no, status, query, self._gates.get(order_no, _OPEN))
             if order_no in self._held:
                 self._held[order_no].append(job)
             else:
                 self._queue.put(job)
 
-    def release(self, order_no: str) -> None:
-        """Let the held notices of an application go; harmless where there is none."""
+    def line_up(self, order_no: str) -> None:
+        """Give the held notices of an application their places; harmless where there are none."""
         with self._changed:
             for job in self._held.pop(order_no, ()):
                 self._queue.put(job)
+
+    def release(self, order_no: str) -> None:
+        """Let them go."""
+        self.line_up(order_no)
+        with self._changed:
+            self._gates.pop(order_no, _OPEN).set()
 
     def settle(self, timeout: float, order_no: str = "") -> bool:
         """Wait until every notice (of one application) has been answered; False when time runs out."""
@@ -133,6 +151,7 @@ class Sender:
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
+            job.gate.wait()
             target = self._target()
             call = self._send(target, job) if target else None
             with self._changed:

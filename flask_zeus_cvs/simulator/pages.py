@@ -153,6 +153,7 @@ def _gateway(app: Flask, backstage: Backstage) -> None:
         response = Response(
             reply.body, reply.plan.status, content_type=f"{reply.content_type}; charset=Shift_JIS"
         )
+        sender.line_up(reply.order_no)
         response.call_on_close(lambda: sender.release(reply.order_no))
         return response
 
