@@ -1,0 +1,212 @@
+"""The checkout under a real server with several workers: one POST per payment, and no waiting in line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from flask_zeus_cvs.simulator import Simulator
+from tests.conftest import CLIENT_IP
+from tests.wire.small_shop import create_app
+
+FORM = {"name": "ヤマダ　タロウ", "phone": "09012345678", "email": "taro@example.com", "store": "D030"}
+ROOT = Path(__file__).parents[2]
+
+
+class Site:
+    """A shop behind gunicorn, as a customer's browser and ZEUS reach it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def sell(self, reference: str) -> dict[str, str]:
+        return dict(requests.post(f"{self.url}/sell/{reference}", timeout=30).json())
+
+    def orders(self) -> dict[str, list[Any]]:
+        return dict(requests.get(f"{self.url}/orders", timeout=30).json())
+
+    def opened(self, order: dict[str, str]) -> tuple[requests.Session, dict[str, str]]:
+        """Open the form; returns the browser and the filled fields."""
+        browser = requests.Session()
+        page = browser.get(self.url + order["checkout"], timeout=30)
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
+        assert token is not None
+        return browser, {**FORM, "amount": "3000", "csrf_token": token[1]}
+
+
+@contextmanager
+def serving(folder: Path, *options: str, **settings: Any) -> Iterator[Site]:
+    """Run the small shop under gunicorn on a free port until the block ends."""
+    create_app(settings)
+    log = folder / "gunicorn.log"
+    environment = {**os.environ, "SHOP": json.dumps(settings), "PYTHONPATH": str(ROOT)}
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "gunicorn",
+                "-b",
+                "127.0.0.1:0",
+                *options,
+                "tests.wire.small_shop:create_app()",
+            ],
+            env=environment,
+            stdout=out,
+            stderr=out,
+            cwd=folder,
+        )
+    try:
+        yield Site(address_in(log, server))
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def address_in(log: Path, server: subprocess.Popen[bytes]) -> str:
+    end = time.monotonic() + 60
+    while time.monotonic() < end and server.poll() is None:
+        said = log.read_text("utf-8")
+        found = re.search(r"Listening at: (http://127\.0\.0\.1:\d+)", said)
+        if found and "Booting worker" in said:
+            return found[1]
+        time.sleep(0.05)
+    raise AssertionError(f"gunicorn did not start:\n{log.read_text('utf-8')}")
+
+
+def at_once(acts: list[Callable[[], requests.Response]]) -> list[requests.Response]:
+    """Do all of it at the same moment, each in a thread."""
+    start = threading.Barrier(len(acts))
+    answers: list[requests.Response] = []
+
+    def run(act: Callable[[], requests.Response]) -> None:
+        start.wait(30)
+        answers.append(act())
+
+    threads = [threading.Thread(target=run, args=[act]) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return answers
+
+
+def until(found: Callable[[], object], wanted: object) -> None:
+    end = time.monotonic() + 20
+    while found() != wanted:
+        assert time.monotonic() < end, found()
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def settings(database_uri: str, zeus_simulator: Simulator) -> dict[str, Any]:
+    return {
+        "SQLALCHEMY_DATABASE_URI": database_uri,
+        "ZEUS_CVS_CLIENT_IP": CLIENT_IP,
+        "ZEUS_CVS_ENDPOINT": zeus_simulator.endpoint,
+        "ZEUS_CVS_REQUIRE_HTTPS": False,
+    }
+
+
+def test_two_workers_eight_clicks_one_post(
+    tmp_path: Path, zeus_simulator: Simulator, settings: dict[str, Any], closing: ExitStack
+) -> None:
+    """Law 3: eight clicks land on two processes while ZEUS takes a second: one application, one answer for all."""
+    site = closing.enter_context(serving(tmp_path, "-w", "2", "--threads", "4", **settings))
+    order = site.sell("A-1")
+    browser, fields = site.opened(order)
+    zeus_simulator.answer_next(delay=1.0)
+
+    def click() -> requests.Response:
+        return requests.post(
+            site.url + order["checkout"],
+            data=fields,
+            cookies=browser.cookies.get_dict(),
+            allow_redirects=False,
+            timeout=30,
+        )
+
+    answers = at_once([click] * 8)
+    assert [answer.status_code for answer in answers] == [303] * 8
+    assert {answer.headers["Location"] for answer in answers} == {order["result"]}
+    assert len(zeus_simulator.applications) == 1
+    assert site.orders() == {"A-1": ["awaiting_payment", 0]}
+
+
+def test_twelve_checkouts_do_not_wait_in_line(
+    tmp_path: Path, zeus_simulator: Simulator, settings: dict[str, Any], closing: ExitStack
+) -> None:
+    """Law 2: with two database connections for twelve customers and a gateway that takes a second, nobody waits."""
+    pool = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 10}
+    site = closing.enter_context(
+        serving(tmp_path, "-w", "1", "--threads", "16", SQLALCHEMY_ENGINE_OPTIONS=pool, **settings)
+    )
+    opened = []
+    for number in range(12):
+        order = site.sell(f"A-{number}")
+        opened.append((order, *site.opened(order)))
+    zeus_simulator.answer_next(delay=1.0, times=12)
+
+    def apply(order: dict[str, str], browser: requests.Session, fields: dict[str, str]) -> requests.Response:
+        return browser.post(site.url + order["checkout"], data=fields, allow_redirects=False, timeout=60)
+
+    began = time.monotonic()
+    answers = at_once([lambda each=each: apply(*each) for each in opened])  # type: ignore[misc]
+    took = time.monotonic() - began
+    assert [answer.status_code for answer in answers] == [303] * 12
+    assert len(zeus_simulator.applications) == 12
+    assert took < 6, "twelve seconds would be one after the other"
+
+
+def test_notices_in_earnest(
+    tmp_path: Path, zeus_simulator: Simulator, settings: dict[str, Any], closing: ExitStack
+) -> None:
+    """Checkout, 01, 04 and 05 over real sockets, with background delivery in two workers: shipped once."""
+    site = closing.enter_context(serving(tmp_path, "-w", "2", **settings))
+    zeus_simulator.notify = f"{site.url}/zeus-cvs/callback"
+    order = site.sell("A-1")
+    browser, fields = site.opened(order)
+    page = browser.post(site.url + order["checkout"], data=fields, timeout=30)
+    (application,) = zeus_simulator.applications
+    assert application.pay_no1 in page.text
+    assert application.pay_no2 in page.text
+    zeus_simulator.pay(application.order_no)
+    zeus_simulator.settle()
+    until(site.orders, {"A-1": ["received", 1]})
+    for _ in range(3):
+        zeus_simulator.resend(application.order_no)
+    zeus_simulator.confirm(application.order_no)
+    zeus_simulator.settle()
+    until(site.orders, {"A-1": ["confirmed", 1]})
+    assert {call.answer for call in zeus_simulator.calls} == {200}
+
+
+def test_an_answer_that_was_lost_is_recovered(
+    tmp_path: Path, zeus_simulator: Simulator, settings: dict[str, Any], closing: ExitStack
+) -> None:
+    """Law 4: the slip exists, its answer is cut; the customer is told to wait, and the 01 brings the numbers."""
+    site = closing.enter_context(serving(tmp_path, "-w", "2", **settings))
+    order = site.sell("A-1")
+    browser, fields = site.opened(order)
+    zeus_simulator.answer_next("lost")
+    page = browser.post(site.url + order["checkout"], data=fields, timeout=60)
+    (application,) = zeus_simulator.applications
+    assert "確認" in page.text
+    assert application.pay_no1 not in page.text
+    zeus_simulator.notify = f"{site.url}/zeus-cvs/callback"
+    zeus_simulator.resend(application.order_no)
+    zeus_simulator.settle()
+    assert application.pay_no1 in requests.get(site.url + order["result"], timeout=30).text
+    assert site.orders() == {"A-1": ["awaiting_payment", 0]}
