@@ -93,11 +93,14 @@ _TAKE_WRITE_LOCK = sa.update(Payment.__table__).where(Payment.id == -1).values(a
 
 
 def lock(session: Session, payment_id: int) -> Payment | None:
-    """Lock one payment until the transaction ends, and read it as it is now; None if there is none."""
+    """Lock one payment until the transaction ends, and read it as it is now; None if there is none.
+
+    Rows that refer to the payment can be added meanwhile: a shop's orders need not wait for a notice.
+    """
     return session.scalar(
         sa.select(Payment)
         .where(Payment.id == payment_id)
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
 

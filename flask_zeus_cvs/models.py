@@ -185,7 +185,10 @@ class Payment(Base):
 
     @property
     def application(self) -> Application | None:
-        """The application that holds money, else the live one, else the latest."""
+        """The application that holds money, else the live one, else the latest.
+
+        One of unknown outcome leads only while it is the latest: the customer's next try says more.
+        """
         return max(self.applications, key=lambda each: (each.rank, each.id), default=None)
 
     @property
@@ -197,13 +200,14 @@ class Payment(Base):
         leading = self.application
         if self.closed_at is not None:
             return State.CLOSED
-        if self.expired_at is not None and (leading is None or leading.rank == 0):
+        if self.expired_at is not None and self.is_over:
             return State.EXPIRED
         return leading.state if leading is not None else State.OPEN
 
     @property
-    def holds_money(self) -> bool:
-        return any(each.state in HOLDS_MONEY for each in self.applications)
+    def is_over(self) -> bool:
+        """Whether no application is live or holds money: nobody has paid, and nobody can."""
+        return not any(each.state in LIVE | HOLDS_MONEY for each in self.applications)
 
     @property
     def last_customer(self) -> Customer:
@@ -274,8 +278,9 @@ class Application(Base):
 
     @property
     def rank(self) -> int:
-        """2 with money, 1 while live, else 0: the highest leads its payment."""
-        return 2 if self.state in HOLDS_MONEY else 1 if self.state in LIVE else 0
+        """2 with money, 1 while a slip is there or on its way, else 0: the highest leads its payment."""
+        state = self.state
+        return 2 if state in HOLDS_MONEY else 1 if state in LIVE and state is not State.UNKNOWN else 0
 
     @property
     def deadline(self) -> datetime | None:

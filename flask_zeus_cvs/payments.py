@@ -11,6 +11,7 @@ import logging
 import re
 import secrets
 import string
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -432,8 +433,9 @@ class Payments:
         if known is not None and known.verdict is not Verdict.WAITING:
             self._look_at_repeat(session, payment, notice, known)
             return Receipt(known.id, known.verdict, repeat=True)
-        notification = known or self._new_row(session, notice, notice.identity, source)
-        return self._apply(session, payment, notice, notification)
+        if known is not None:
+            return self._apply_waiting(session, payment, notice, known)
+        return self._apply(session, payment, notice, self._new_row(session, notice, notice.identity, source))
 
     def _payment_of(self, session: Session, notice: Notice) -> int | None:
         """Find whose notice it is: by order_no, else by sendid."""
@@ -576,15 +578,21 @@ class Payments:
         )
         if payment is None or row is None or row.verdict is not Verdict.WAITING:
             return
-        self._apply(session, payment, notice, row)
-        for review in session.scalars(
-            sa.select(Review).where(
-                Review.notification_id == row.id,
-                Review.reason == ReviewReason.UNKNOWN_ORDER,
-                Review.resolved_at.is_(None),
-            )
-        ):
-            _resolved(review, Resolution.IGNORED, _MATCHED, "the order became known")
+        self._apply_waiting(session, payment, notice, row)
+
+    def _apply_waiting(
+        self, session: Session, payment: Payment, notice: Notice, row: Notification
+    ) -> Receipt:
+        """Apply a notice whose order number has become known, and close the review that asked about it."""
+        receipt = self._apply(session, payment, notice, row)
+        asked = sa.select(Review).where(
+            Review.notification_id == row.id,
+            Review.reason == ReviewReason.UNKNOWN_ORDER,
+            Review.resolved_at.is_(None),
+        )
+        for review in session.scalars(asked):
+            _resolved(review, Resolution.IGNORED, _MATCHED, "the order number became known")
+        return receipt
 
     # --- what every move has in common -----------------------------------------------------------
 
@@ -614,7 +622,7 @@ class Payments:
         kinds = [
             kind
             for kind in events(before, given, after)
-            if kind is not EventKind.PAYMENT_EXPIRED or _is_over(payment)
+            if kind is not EventKind.PAYMENT_EXPIRED or (payment.is_over and payment.closed_at is None)
         ]
         if ready and not reasons:
             payment.fulfilled_at = now()
@@ -775,6 +783,7 @@ class Payments:
         adopted = leading if leading.order_no is None else self._reissue(session, payment, notice, leading)
         adopted.order_no = notice.order_no
         notification.payment_id, notification.application_id = payment.id, adopted.id
+        notification.verdict = Verdict.REVIEW
         _fill_blanks(adopted, notice)
         return adopted
 
@@ -830,7 +839,7 @@ class Payments:
         application = _locked_application(session, application_id)
         ends = application.deadline or application.created_at + timedelta(days=MAX_DAYS)
         grace = timedelta(hours=self.settings.expiry_grace_hours)
-        if application.state not in LIVE or now() < ends + grace or application.payment.holds_money:
+        if application.state not in LIVE or now() < ends + grace:
             return False
         open_review = sa.select(Review.id).where(
             Review.payment_id == application.payment_id, Review.resolved_at.is_(None)
@@ -850,7 +859,7 @@ class Payments:
         if payment is None or payment.expired_at is not None or payment.closed_at is not None:
             return False
         before = payment.state
-        if any(each.rank for each in payment.applications) or before not in MAY_APPLY:
+        if not payment.is_over or before not in MAY_APPLY:
             return False
         payment.expired_at = now()
         if before is not State.EXPIRED:
@@ -951,12 +960,17 @@ def _check_amount(amount: int) -> None:
         )
 
 
+def _visible(text: str) -> bool:
+    """Tell whether a text is free of control characters and line ends; a full-width space is visible enough."""
+    return not any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in text)
+
+
 def _check_reference(reference: str) -> None:
     if not isinstance(reference, str) or not reference.strip():
         raise InvalidField("reference", Problem.required)
     if len(reference) > 255:
         raise InvalidField("reference", Problem.too_long, "255")
-    if not reference.isprintable():
+    if not _visible(reference):
         raise InvalidField("reference", Problem.control)
 
 
@@ -964,7 +978,7 @@ def _prefill(customer: Customer) -> Customer:
     """Keep what can be shown in the form; what cannot be stored is left for the customer to type."""
     tidy = normalize(customer)
     kept = [
-        each if len(each) <= 100 and each.isprintable() else ""
+        each if len(each) <= 100 and _visible(each) else ""
         for each in (tidy.name, tidy.phone, tidy.email)
     ]
     return Customer(*kept)
@@ -991,11 +1005,6 @@ def _spare_attempt(application: Application, given: Input) -> None:
     info = ERROR_CODES.get(application.error_code)
     if given is Input.NOT_SENT or (info is not None and info.maintenance):
         application.payment.attempts = max(0, application.payment.attempts - 1)
-
-
-def _is_over(payment: Payment) -> bool:
-    """Tell whether a payment has neither a live slip nor money, and the shop has not closed it itself."""
-    return payment.closed_at is None and not any(each.rank for each in payment.applications)
 
 
 def _resolved(review: Review, resolution: Resolution, by: str, note: str) -> None:
