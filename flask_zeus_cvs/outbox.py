@@ -129,6 +129,10 @@ class Outbox:
                 break
         return summary
 
+    def stop(self, seconds: float = 10.0) -> None:
+        """End the background thread of this process after the delivery it is at; what is due stays due."""
+        self._thread.stop(seconds)
+
     def try_to_deliver(self) -> None:
         """Deliver what is due; if the database is away, say so and leave it due."""
         try:
@@ -312,6 +316,7 @@ class _Background:
         self._name = name
         self._guard = threading.Lock()
         self._call = threading.Event()
+        self._stopping = False
         self._owner = 0
         self._thread: threading.Thread | None = None
 
@@ -323,11 +328,22 @@ class _Background:
         self._call.set()
         with self._guard:
             if self._thread is None or not self._thread.is_alive():
+                self._stopping = False
                 self._thread = threading.Thread(target=self._run, name=f"zeus-cvs-{self._name}", daemon=True)
                 self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """End the thread, waiting at most so long; a later `wake` starts another."""
+        thread = self._thread if self._owner == os.getpid() else None
+        if thread is not None:
+            self._stopping = True
+            self._call.set()
+            thread.join(seconds)
 
     def _run(self) -> None:
         while True:
             self._call.wait(POLL_SECONDS)
+            if self._stopping:
+                return
             self._call.clear()
             self._outbox.try_to_deliver()

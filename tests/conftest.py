@@ -195,6 +195,7 @@ def make_shop(tmp_path: Path, closing: ExitStack) -> ShopMaker:
 
         @closing.callback
         def close() -> None:
+            shop.payments._outbox.stop()
             shop.db.session.remove()
             shop.db.engine.dispose()
             context.pop()
