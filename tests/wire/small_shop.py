@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_zeus_cvs import EventData, ZeusCVS, fulfillment_ready
-from flask_zeus_cvs.models import Payment
+from flask_zeus_cvs.models import Payment, Review
 
 
 def create_app(settings: dict[str, Any] | None = None) -> Flask:
@@ -38,6 +38,12 @@ def create_app(settings: dict[str, Any] | None = None) -> Flask:
         payment = zeus.create_payment(amount=3000, reference=reference)
         db.session.commit()
         return jsonify(checkout=payment.checkout_url, result=payment.result_url)
+
+    @app.get("/reviews")
+    def reviews() -> ResponseReturnValue:
+        return jsonify(
+            [str(reason) for reason in db.session.scalars(sa.select(Review.reason).order_by(Review.id))]
+        )
 
     @app.get("/orders")
     def orders() -> ResponseReturnValue:

@@ -37,6 +37,20 @@ class Site:
     def orders(self) -> dict[str, list[Any]]:
         return dict(requests.get(f"{self.url}/orders", timeout=30).json())
 
+    def reviews(self) -> list[str]:
+        return list(requests.get(f"{self.url}/reviews", timeout=30).json())
+
+    def notify(self, query: str, path: str = "/zeus-cvs/callback", **headers: str) -> tuple[int, str]:
+        """Call the shop as ZEUS would; returns status and body."""
+        answer = requests.get(f"{self.url}{path}?{query}", headers=headers, timeout=30)
+        return answer.status_code, answer.text
+
+    def apply(self, reference: str) -> tuple[dict[str, str], str]:
+        """Sell, fill in the form and send it; returns the order's addresses and the page that came."""
+        order = self.sell(reference)
+        browser, fields = self.opened(order)
+        return order, browser.post(self.url + order["checkout"], data=fields, timeout=60).text
+
     def opened(self, order: dict[str, str]) -> tuple[requests.Session, dict[str, str]]:
         """Open the form; returns the browser and the filled fields."""
         browser = requests.Session()
@@ -210,3 +224,57 @@ def test_an_answer_that_was_lost_is_recovered(
     zeus_simulator.settle()
     assert application.pay_no1 in requests.get(site.url + order["result"], timeout=30).text
     assert site.orders() == {"A-1": ["awaiting_payment", 0]}
+
+
+def test_odd_notices_over_real_sockets(
+    tmp_path: Path, zeus_simulator: Simulator, settings: dict[str, Any], closing: ExitStack
+) -> None:
+    """Overtaking, re-issue, wrong amount, unknown order, unreadable: each answered as promised, none ignored."""
+    site = closing.enter_context(serving(tmp_path, "-w", "2", "--threads", "2", **settings))
+    zeus_simulator.notify = f"{site.url}/zeus-cvs/callback"
+
+    zeus_simulator.answer_next(notice_first=True)
+    _, page = site.apply("overtaken")
+    first = zeus_simulator.applications[-1]
+    assert first.pay_no1 in page
+    zeus_simulator.settle()
+    assert site.orders()["overtaken"] == ["awaiting_payment", 0]
+
+    order, _ = site.apply("reissued")
+    old = zeus_simulator.applications[-1]
+    new = zeus_simulator.reissue(old.order_no)
+    zeus_simulator.settle()
+    assert new.pay_no1 in requests.get(site.url + order["result"], timeout=30).text
+    zeus_simulator.pay(new.order_no)
+    zeus_simulator.settle()
+    until(lambda: site.orders()["reissued"], ["received", 1])
+    zeus_simulator.pay(old.order_no)
+    zeus_simulator.settle()
+    until(site.reviews, ["paid_twice"])
+
+    assert site.notify(f"order_no={first.order_no}&status=04&money=1") == (200, "OK")
+    assert site.notify("order_no=9999-9&status=04&money=3000") == (200, "OK")
+    assert site.notify("order_no=9999-9&status=04&money=3000") == (200, "OK")
+    assert site.notify("status=04")[0] == 400
+    assert site.reviews() == ["paid_twice", "wrong_amount", "unknown_order", "unreadable"]
+    assert site.orders()["overtaken"] == ["awaiting_payment", 0]
+    assert requests.head(f"{site.url}/zeus-cvs/callback?x=1", timeout=30).status_code == 405
+
+
+def test_refused_sources_over_real_sockets(
+    tmp_path: Path, zeus_simulator: Simulator, settings: dict[str, Any], closing: ExitStack
+) -> None:
+    """Law 10: a wrong address, whatever its headers say, a wrong token and no token get 403, and nothing is kept."""
+    good = "order_no=9999-9&status=04&money=3000"
+    forged = {"X-Forwarded-For": "192.0.2.10", "X-Real-IP": "192.0.2.10", "Forwarded": "for=192.0.2.10"}
+    elsewhere = serving(tmp_path, **settings, ZEUS_CVS_CALLBACK_IPS=["192.0.2.10", "2001:db8::/32"])
+    with elsewhere as site:
+        assert site.notify(good)[0] == 403
+        assert site.notify(good, **forged)[0] == 403
+        assert site.reviews() == []
+    with serving(tmp_path, **settings, ZEUS_CVS_CALLBACK_TOKEN="right-token") as site:
+        assert site.notify(good)[0] == 404
+        assert site.notify(good, "/zeus-cvs/callback/wrong-token")[0] == 403
+        assert site.reviews() == []
+        assert site.notify(good, "/zeus-cvs/callback/right-token") == (200, "OK")
+        assert site.reviews() == ["unknown_order"]
