@@ -8,7 +8,9 @@ The sender is the Flask app. Every receiver is called as ``receiver(app, payment
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import reprlib
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -20,6 +22,9 @@ from werkzeug.local import LocalProxy
 
 from flask_zeus_cvs.exceptions import ConfigurationError
 from flask_zeus_cvs.lifecycle import EventKind, State
+
+#: What the column of a stored delivery holds.
+NAME_LENGTH = 255
 
 Receiver = Callable[..., Any]
 _R = TypeVar("_R", bound=Receiver)
@@ -35,6 +40,15 @@ class EventData:
     previous_state: State | None
     test: bool
     notification_id: int | None
+
+
+def _given(name: str) -> str:
+    if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > NAME_LENGTH:
+        raise ConfigurationError(
+            f"A receiver cannot be called {reprlib.repr(name)}: its name is stored with each delivery. "
+            f"Give it 1 to {NAME_LENGTH} printable characters: connect(receiver, name='…')."
+        )
+    return name
 
 
 def _name_of(receiver: Receiver) -> str:
@@ -74,7 +88,7 @@ class SubscriberSignal(NamedSignal):
         name (a lambda, a partial), is a `ConfigurationError`: its deliveries could not be told apart.
         """
         sender = _app_of(sender)
-        known = name or _name_of(receiver)
+        known = _given(_name_of(receiver) if name is None else name)
         rivals = (
             [self._of_any, *self._of_app.values()]
             if sender is ANY
@@ -83,7 +97,8 @@ class SubscriberSignal(NamedSignal):
         if any(known in each and each[known] != receiver for each in rivals):
             raise ConfigurationError(
                 f"Two receivers of {self.name} are both called {known!r}, so their deliveries could not be told "
-                "apart. Give one of them another name: connect(receiver, name='…')."
+                "apart. Give one of them another name, connect(receiver, name='…'); in a factory that makes "
+                "several apps, connect each to its own with sender=app."
             )
         place = self._of_any if sender is ANY else self._of_app.setdefault(sender, {})
         place[known] = receiver
@@ -98,14 +113,22 @@ class SubscriberSignal(NamedSignal):
 
         return decorate
 
+    @contextmanager
+    def connected_to(
+        self, receiver: Receiver, sender: Any = ANY, name: str | None = None
+    ) -> Generator[None, None, None]:
+        """Subscribe ``receiver`` to ``sender`` inside a with block, for tests; see `connect`."""
+        self.connect(receiver, sender, name=name)
+        try:
+            yield
+        finally:
+            self.disconnect(receiver, sender)
+
     def disconnect(self, receiver: Receiver, sender: Any = ANY) -> None:
         """End a subscription; deliveries already fixed for it are retried, then parked."""
+        sender = _app_of(sender)
         super().disconnect(receiver, sender)
-        places = (
-            [self._of_any, *self._of_app.values()]
-            if sender is ANY
-            else [self._of_app.get(_app_of(sender), {})]
-        )
+        places = [self._of_any, *self._of_app.values()] if sender is ANY else [self._of_app.get(sender, {})]
         for place in places:
             for name in [name for name, each in place.items() if each == receiver]:
                 del place[name]
