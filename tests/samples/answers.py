@@ -144,6 +144,41 @@ ANSWERS = [
         Answer(Outcome.unknown, faults=("rel",)),
     ),
     Sample(
+        "cut off in the middle of a payment number: a last line without an end may go on",
+        b"rel = Success_order\norder_no = 2024-0001.77\npay_no1 = 1234",
+        Answer(Outcome.accepted, order_no="2024-0001.77", faults=("pay_no1",)),
+    ),
+    Sample(
+        "cut off in the middle of the order number",
+        b"rel=Success_order\r\norder_no=2024-00",
+        Answer(Outcome.accepted, faults=("order_no",)),
+    ),
+    Sample(
+        "cut off in the middle of the error code",
+        b"rel=failure_order\norder_no=\npay_no1=\npay_no2=\npay_limit=\nerror_code=8000",
+        Answer(Outcome.declined, faults=("error_code",)),
+    ),
+    Sample(
+        "cut off behind a name: a blank value has nothing to drop",
+        b"rel=Success_order\norder_no=1\npay_no1=",
+        Answer(Outcome.accepted, order_no="1"),
+    ),
+    Sample(
+        "cut off between CR and LF: the line has its end",
+        b"rel=Success_order\r\norder_no=1\r\npay_no1=1234\r",
+        Answer(Outcome.accepted, order_no="1", pay_no1="1234"),
+    ),
+    Sample(
+        "all seven lines are there, and only the last one's end is missing",
+        b"rel=failure_order\norder_no=\npay_no1=\npay_no2=\npay_limit=\npay_url=\nerror_code=0008",
+        MAINTENANCE,
+    ),
+    Sample(
+        "the word that decides needs no end of its line",
+        b"rel=Success_order",
+        Answer(Outcome.accepted),
+    ),
+    Sample(
         "another case is another word",
         b"rel=success_order\norder_no=1\n",
         Answer(Outcome.unknown, order_no="1", faults=("rel",)),
