@@ -41,7 +41,7 @@ $(PY):
 	@for python in $(PYTHONS); do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Creating .venv with $$($$python --version)"; \
-	    $$python -m venv .venv && exit 0; \
+	    $$python -m venv --clear .venv && exit 0; \
 	    rm -rf .venv; \
 	    echo "$$python has no working venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
 	  fi; \

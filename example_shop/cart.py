@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flask import session
+from flask import flash, session
 from sqlalchemy import select
 
 from example_shop.database import POSTAGE, Product, db
@@ -15,7 +15,7 @@ MOST = 9
 
 @dataclass(frozen=True)
 class Line:
-    """A product in the cart; `quantity` never exceeds what is on the shelf."""
+    """A product in the cart."""
 
     product: Product
     quantity: int
@@ -51,11 +51,15 @@ def pieces() -> int:
 
 
 def read() -> Cart:
-    """Look the cart up: today's prices, and no more than the shelf has."""
+    """Look the cart up at today's prices; what the shelf has no more of is taken out, and the customer told."""
     kept = _kept()
-    products = db.session.scalars(select(Product).where(Product.slug.in_(kept)).order_by(Product.id))
-    lines = (Line(each, min(kept[each.slug], each.stock)) for each in products)
-    return Cart(tuple(line for line in lines if line.quantity))
+    products = db.session.scalars(select(Product).where(Product.slug.in_(kept)).order_by(Product.id)).all()
+    for each in products:
+        if each.stock < kept[each.slug]:
+            put(each.slug, each.stock)
+            flash(f"「{each.name}」は残り{each.stock}点になったため、数量を変更しました。")
+    kept = _kept()
+    return Cart(tuple(Line(each, kept[each.slug]) for each in products if each.slug in kept))
 
 
 def put(slug: str, quantity: int) -> None:

@@ -65,7 +65,7 @@ def order() -> Response | str | tuple[str, int]:
         return redirect(url_for("shop.show_cart"), 303)
     if request.method == "GET":
         return render_template("shop/order_form.html", form=form, cart=wanted, postage=POSTAGE)
-    if form.validate():
+    if form.validate() and _as_seen(wanted):
         payment = _place(wanted, form)
         if payment is not None:
             cart.empty()
@@ -74,13 +74,20 @@ def order() -> Response | str | tuple[str, int]:
     return render_template("shop/order_form.html", form=form, cart=wanted, postage=POSTAGE), 422
 
 
+def _as_seen(wanted: cart.Cart) -> bool:
+    """Order only what the customer saw: price or stock may have changed since the page was opened."""
+    if request.form.get("total", type=int) == wanted.total:
+        return True
+    flash("合計金額が変わりました。ご注文の内容をもう一度お確かめください。")
+    return False
+
+
 def _place(wanted: cart.Cart, form: OrderForm) -> Payment | None:
     """Order, stock and payment in one transaction: all of it, or nothing and a word to the customer."""
     for line in wanted.lines:
         if not line.product.reserve(line.quantity):
             db.session.rollback()
-            flash(f"「{line.product.name}」の在庫が足りなくなりました。数量を確かめてください。")
-            return None
+            return None  # somebody was faster; reading the cart again tells the customer
     placed = Order(
         name=form.name.data,
         kana=form.kana.data,

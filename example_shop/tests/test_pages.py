@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from example_shop import create_app
 from example_shop.database import Product, db
@@ -59,27 +60,54 @@ def test_what_customers_type_is_shown_as_text(visitor: Visitor, books: Books) ->
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_what_is_sold_out_meanwhile_is_not_ordered(visitor: Visitor, app: Flask, books: Books) -> None:
-    """If the last piece goes while the form is filled in, the customer is told, and no stock goes below zero."""
+def test_what_is_sold_out_meanwhile_is_not_ordered(visitor: Visitor, books: Books) -> None:
+    """If others buy while the form is filled in, the customer is told, and orders nothing that was not on the page."""
     visitor.open("/goods/kyusu")
     visitor.send("/cart/add", slug="kyusu", quantity="4")
     visitor.open("/order")
-    with_less = db.session.query(Product).filter_by(slug="kyusu").one()
-    with_less.stock = 1
-    db.session.commit()
-    other = Visitor(visitor.address)
-    other.order("kyusu")
-    other.close()
-    page = visitor.send(
-        "/order", name="山田", kana="ヤマダ", phone="0312345678", email="a@example.com", address="東京"
-    )
-    assert "カートには何も入っていません" in page
+    buy_as_another(visitor, "kyusu", 3)
+    page = visitor.send_order()
+    assert visitor.status == 422
+    assert "残り2点になったため、数量を変更しました" in page
+    assert "合計金額が変わりました" in page
+    assert books.stock("kyusu") == 2
+
+    visitor.send_order()
+    assert books.order.total == 2 * 6800 + 500
     assert books.stock("kyusu") == 0
+
+
+def test_nothing_is_left_to_order(visitor: Visitor, books: Books) -> None:
+    """If the last piece is gone, the customer is led back to the cart and told."""
+    visitor.open("/goods/kyusu")
+    visitor.send("/cart/add", slug="kyusu", quantity="1")
+    visitor.open("/order")
+    buy_as_another(visitor, "kyusu", 5)
+    page = visitor.send_order()
+    assert "残り0点になったため" in page
+    assert "カートには何も入っていません" in page
+    assert "品切れ" in visitor.open("/goods/kyusu")
+
+
+def test_the_shelf_gives_no_more_than_it_has(app: Flask, books: Books) -> None:
+    """Of two customers at the same moment, one gets the last pieces; stock never goes below zero."""
+    kyusu = db.session.scalars(select(Product).where(Product.slug == "kyusu")).one()
+    assert kyusu.reserve(3)
+    assert not kyusu.reserve(3)
+    db.session.commit()
+    assert books.stock("kyusu") == 2
+
+
+def buy_as_another(visitor: Visitor, slug: str, quantity: int) -> None:
+    """Order as a second customer."""
+    other = Visitor(visitor.address)
+    other.order(slug, quantity)
+    other.close()
 
 
 def test_an_amount_over_the_limit_is_not_ordered(visitor: Visitor, app: Flask, books: Books) -> None:
     """Convenience stores take 299,999 yen at most: the customer is told, and the goods stay on the shelf."""
-    costly = db.session.query(Product).filter_by(slug="kyusu").one()
+    costly = db.session.scalars(select(Product).where(Product.slug == "kyusu")).one()
     costly.price = 80_000
     db.session.commit()
     page = visitor.order("kyusu", 4)
