@@ -9,10 +9,16 @@
     ├── InvalidCustomer           (ValueError) one or more of the customer's details do
     ├── NotPayable                the payment takes no further application
     ├── PendingWorkError          the caller's open transaction is in the way
+    ├── UnknownReview             (LookupError) there is no such review
+    ├── NotResolvable             (ValueError) a decision needs to be told more
+    ├── SubscriberMissing         nobody is connected under the name that a delivery was fixed for
+    ├── LeaseLost                 a receiver took so long that another worker took its delivery over
     ├── UnreadableNotice          they broke the rules: a notice that cannot be acted on
-    └── GatewayError
-        ├── NotSent               nothing reached ZEUS; it is safe to apply again
-        └── Unanswered            ZEUS may have registered the application; nobody knows
+    ├── GatewayError
+    │   ├── NotSent               nothing reached ZEUS; it is safe to apply again
+    │   └── Unanswered            ZEUS may have registered the application; nobody knows
+    ├── UnknownApplication        (LookupError) the sandbox has no application with this order_no
+    └── VerbRefused               what a test asked of the sandbox cannot happen now
 
 No message holds personal data: a value that a customer typed appears in none of them.
 """
@@ -71,6 +77,26 @@ class PendingWorkError(ZeusCVSError):
     """The caller's own open transaction would lock this call out, or hides the payment from it: commit first."""
 
 
+class UnknownReview(ZeusCVSError, LookupError):
+    """There is no review with this id."""
+
+    def __init__(self, review_id: int) -> None:
+        super().__init__(f"there is no review {review_id}")
+        self.review_id = review_id
+
+
+class NotResolvable(ZeusCVSError, ValueError):
+    """The decision needs to be told more: the message says what."""
+
+
+class SubscriberMissing(ZeusCVSError):
+    """Nobody is connected under the name that a delivery was fixed for: the receiver was renamed or removed."""
+
+
+class LeaseLost(ZeusCVSError):
+    """A receiver took longer than its lease, and another worker took the delivery over: its writes are undone."""
+
+
 class UnreadableNotice(ZeusCVSError):
     """A notice that cannot be acted on; ``raw`` keeps its bytes, ``reason`` says which deciding part is wrong."""
 
@@ -93,3 +119,21 @@ class NotSent(GatewayError):
 
 class Unanswered(GatewayError):
     """The application may have reached ZEUS, and no whole answer came back: a slip may exist."""
+
+
+class UnknownApplication(ZeusCVSError, LookupError):
+    """The sandbox has no application with this order_no."""
+
+    def __init__(self, order_no: str) -> None:
+        super().__init__(f"no application has the order_no {order_no!r}: see Simulator.applications")
+        self.order_no = order_no
+
+
+class VerbRefused(ZeusCVSError):
+    """The verb cannot happen to this application of the sandbox now; ``reason`` says why."""
+
+    def __init__(self, verb: str, order_no: str, reason: str) -> None:
+        super().__init__(f"cannot {verb} {order_no}: {reason}")
+        self.verb = verb
+        self.order_no = order_no
+        self.reason = reason

@@ -20,6 +20,7 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from flask_zeus_cvs.database import Database, lock
+from flask_zeus_cvs.exceptions import LeaseLost, SubscriberMissing
 from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, EventKind, State
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment, now
 from flask_zeus_cvs.settings import DeliveryMode, FulfillOn, Settings
@@ -68,10 +69,6 @@ class _Claim:
     lease: str
     subscriber: str
     attempts: int
-
-
-class SubscriberMissing(LookupError):
-    """Nobody is connected under the name that the delivery was fixed for."""
 
 
 class Outbox:
@@ -228,7 +225,7 @@ class Outbox:
                     .execution_options(synchronize_session=False)
                 )
                 if not marked.rowcount:  # type: ignore[attr-defined]
-                    raise TimeoutError("the call outlived its lease")
+                    raise LeaseLost(claim.subscriber)
                 session.commit()
             except BaseException:
                 session.rollback()

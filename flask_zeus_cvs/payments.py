@@ -33,8 +33,10 @@ from flask_zeus_cvs.exceptions import (
     InvalidCustomer,
     InvalidField,
     NotPayable,
+    NotResolvable,
     NotSent,
     PendingWorkError,
+    UnknownReview,
     UnreadableNotice,
 )
 from flask_zeus_cvs.gateway import Gateway
@@ -721,7 +723,7 @@ class Payments:
         """Close a review as a person decided, and emit the event that belongs to the decision.
 
         ``payment`` tells whose a notice is that matched none. Resolving twice changes nothing. Raises
-        `LookupError` for an unknown review, `ValueError` if the decision needs an application and there is none.
+        `UnknownReview`, or `NotResolvable` if the decision needs an application and there is none.
         """
         resolution = Resolution(resolution)
         self._database.refuse_pending_work()
@@ -743,7 +745,7 @@ class Payments:
     ) -> Review:
         review = session.get(Review, review_id)
         if review is None:
-            raise LookupError(f"there is no review {review_id}")
+            raise UnknownReview(review_id)
         locked = lock(session, review.payment_id or payment_id or 0)
         session.refresh(review, with_for_update=True)
         if review.resolved_at is not None:
@@ -766,7 +768,7 @@ class Payments:
     def _subject(self, session: Session, review: Review, payment: Payment | None) -> Application:
         """Find the application that a decision is about; a notice nobody knew gets one under its payment."""
         if payment is None:
-            raise ValueError("the notice belongs to no payment: say which payment it is about")
+            raise NotResolvable("the notice belongs to no payment: say which payment it is about")
         notification = review.notification
         wanted = review.application_id or (notification.application_id if notification else None)
         for each in payment.applications:
@@ -776,7 +778,7 @@ class Payments:
                 return each
         leading = payment.application
         if leading is None:
-            raise ValueError("the payment has no application yet that could hold money")
+            raise NotResolvable("the payment has no application yet that could hold money")
         if notification is None or not notification.order_no or review.reason is ReviewReason.WRONG_AMOUNT:
             return leading
         notice = Notice.parse(notification.raw, self.settings.callback_encoding)
@@ -978,8 +980,7 @@ def _prefill(customer: Customer) -> Customer:
     """Keep what can be shown in the form; what cannot be stored is left for the customer to type."""
     tidy = normalize(customer)
     kept = [
-        each if len(each) <= 100 and _visible(each) else ""
-        for each in (tidy.name, tidy.phone, tidy.email)
+        each if len(each) <= 100 and _visible(each) else "" for each in (tidy.name, tidy.phone, tidy.email)
     ]
     return Customer(*kept)
 

@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gateway": {"exceptions", "protocol", "settings"},
     "models": {"customer", "lifecycle", "protocol"},
     "database": {"exceptions", "models"},
-    "outbox": {"database", "lifecycle", "models", "settings", "signals"},
+    "outbox": {"database", "exceptions", "lifecycle", "models", "settings", "signals"},
     "payments": {
         "exceptions",
         "protocol",

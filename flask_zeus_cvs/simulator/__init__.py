@@ -5,7 +5,8 @@ It sees ``protocol`` and ``exceptions`` only, so that it cannot share the shop's
 
 from __future__ import annotations
 
-from flask_zeus_cvs.simulator.ledger import SimulatedApplication, UnknownApplication, Verb, VerbRefused
+from flask_zeus_cvs.exceptions import UnknownApplication, VerbRefused
+from flask_zeus_cvs.simulator.ledger import SimulatedApplication, Verb
 from flask_zeus_cvs.simulator.notices import Call
 from flask_zeus_cvs.simulator.sandbox import Simulator
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Protocol
 
-from flask_zeus_cvs.exceptions import ZeusCVSError
+from flask_zeus_cvs.exceptions import UnknownApplication, VerbRefused
 from flask_zeus_cvs.protocol.codes import STATUSES, Call, Status, StatusInfo, Store, TestType
 from flask_zeus_cvs.protocol.messages import ApplicationRequest
 from flask_zeus_cvs.simulator.numbers import SHAPES, order_number
@@ -65,23 +65,6 @@ TEST_RUNS: Mapping[str, tuple[Verb, ...]] = MappingProxyType(
 _INFO: Mapping[Standing, StatusInfo] = MappingProxyType(
     {row.status: row for row in STATUSES if row.status or row.name == "キャンセル"}
 )
-
-
-class UnknownApplication(ZeusCVSError, LookupError):
-    """The sandbox has no application with this order_no."""
-
-    def __init__(self, order_no: str) -> None:
-        super().__init__(f"no application has the order_no {order_no!r}: see Simulator.applications")
-        self.order_no = order_no
-
-
-class VerbRefused(ZeusCVSError):
-    """The verb cannot happen to this application now; the message says what it is and what the verb needs."""
-
-    def __init__(self, verb: Verb, application: SimulatedApplication, reason: str) -> None:
-        super().__init__(f"cannot {verb} {application.order_no}: {reason}")
-        self.verb = verb
-        self.application = application
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +239,9 @@ class Ledger:
         application = self.get(order_no)
         self._require(verb, application)
         if verb is Verb.PAY and not self._till_reads(application):
-            raise VerbRefused(verb, application, f"its deadline, {application.pay_limit}, has passed")
+            raise VerbRefused(
+                verb, application.order_no, f"its deadline, {application.pay_limit}, has passed"
+            )
         return self._turn(application, STEPS[verb, application.status])
 
     def _reissue(self, order_no: str) -> SimulatedApplication:
@@ -280,7 +265,7 @@ class Ledger:
     def _resend(self, order_no: str) -> SimulatedApplication:
         application = self.get(order_no)
         if not application.notices:
-            raise VerbRefused(Verb.RESEND, application, "no notice has been sent for it yet")
+            raise VerbRefused(Verb.RESEND, application.order_no, "no notice has been sent for it yet")
         self._announce(application, application.notices[-1])
         return application
 
@@ -311,7 +296,9 @@ class Ledger:
     def _require(self, verb: Verb, application: SimulatedApplication) -> None:
         if not application.allows(verb):
             needed = " or ".join(_shown(standing) for step, standing in STEPS if step is verb)
-            raise VerbRefused(verb, application, f"it is {_shown(application.status)}, {verb} needs {needed}")
+            raise VerbRefused(
+                verb, application.order_no, f"it is {_shown(application.status)}, {verb} needs {needed}"
+            )
 
 
 def _shown(standing: Standing) -> str:

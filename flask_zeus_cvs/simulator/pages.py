@@ -16,14 +16,13 @@ from flask import Flask, Response, abort, jsonify, redirect, render_template, re
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
+from flask_zeus_cvs.exceptions import UnknownApplication, VerbRefused
 from flask_zeus_cvs.protocol.codes import STORES, Status, Store
 from flask_zeus_cvs.simulator.gateway import Contract, Gateway
 from flask_zeus_cvs.simulator.ledger import (
     Ledger,
     SimulatedApplication,
-    UnknownApplication,
     Verb,
-    VerbRefused,
 )
 from flask_zeus_cvs.simulator.notices import Call, Sender
 from flask_zeus_cvs.simulator.server import CUT
@@ -251,8 +250,8 @@ def _pages(app: Flask, backstage: Backstage) -> None:
             return _till(entry, slip)
         try:
             ledger.apply(verb, slip.order_no)
-        except VerbRefused as refusal:
-            return _till(entry, refusal.application, REFUSED[verb]), 409
+        except VerbRefused:
+            return _till(entry, ledger.get(slip.order_no), REFUSED[verb]), 409
         return redirect(url_for("receipt", order_no=slip.order_no), HTTPStatus.SEE_OTHER)
 
     @app.get("/counter/receipt")
