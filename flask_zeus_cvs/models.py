@@ -134,14 +134,28 @@ class Base(DeclarativeBase):
 def copy_tables(metadata: sa.MetaData) -> None:
     """Copy our tables into ``metadata``, skipping those already there.
 
-    The copies carry plain column types, so that a generated migration names nothing but SQLAlchemy's own.
+    The copies carry plain column types, so that a generated migration names nothing but SQLAlchemy's own, and
+    our names: a host's naming convention would rename what stands in a column's ``unique`` or ``index``.
     """
     for table in Base.metadata.sorted_tables:
         if table.name not in metadata.tables:
             copy = table.to_metadata(metadata)
+            names = {_what(each): each.name for each in _named(table)}
+            for each in _named(copy):
+                each.name = names[_what(each)]
             for column in copy.columns:
                 if isinstance(column.type, sa.types.TypeDecorator):
                     column.type = column.type.impl_instance
+
+
+def _named(table: sa.Table) -> list[sa.Constraint | sa.Index]:
+    return [*table.constraints, *table.indexes]
+
+
+def _what(item: sa.Constraint | sa.Index) -> tuple[object, ...]:
+    """Tell apart what has no name yet: its kind and its columns."""
+    columns = item.columns if isinstance(item, (sa.schema.ColumnCollectionConstraint, sa.Index)) else ()
+    return type(item), *(column.name for column in columns)
 
 
 def _new_token() -> str:
