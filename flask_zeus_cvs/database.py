@@ -32,15 +32,21 @@ class Database:
 
     def __init__(self, app: Flask, db: SQLAlchemy) -> None:
         self._app = app
-        self.db = db
+        self._db = db
         self._engine: sa.Engine | None = None
+
+    @property
+    def db(self) -> SQLAlchemy:
+        """The host's own, for what joins ``db.session``. Raises `ConfigurationError` as `engine` does."""
+        assert self.engine is not None
+        return self._db
 
     @property
     def engine(self) -> sa.Engine:
         """The default engine of this app. Raises `ConfigurationError` for an in-memory SQLite in earnest."""
         if self._engine is None:
             with self._app.app_context():
-                engine = self.db.engine
+                engine = self._db.engine
             if engine.dialect.name == "sqlite" and not self._app.testing and _in_memory(engine):
                 raise ConfigurationError(
                     "SQLALCHEMY_DATABASE_URI is an in-memory SQLite, which forgets payments when the process ends. "
@@ -49,6 +55,7 @@ class Database:
             # Whatever the host's isolation level: after waiting for a lock we must see what its holder wrote.
             own = {} if engine.dialect.name == "sqlite" else {"isolation_level": "READ COMMITTED"}
             self._engine = engine.execution_options(**own)
+            self._engine.hide_parameters = True  # an error's text would quote the customer
         return self._engine
 
     @property
@@ -106,7 +113,8 @@ def lock(session: Session, payment_id: int) -> Payment | None:
 
 
 def _in_memory(engine: sa.Engine) -> bool:
-    return engine.url.database in (None, "", ":memory:") or "mode=memory" in str(engine.url)
+    url = engine.url
+    return url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"
 
 
 def _has_written(connection: sa.Connection) -> bool:
