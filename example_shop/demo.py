@@ -1,7 +1,7 @@
 """``make demo``: the shop and the sandbox on this machine, ended together by Ctrl-C.
 
 The sandbox runs in this process and the shop under gunicorn in a child. Data are kept in
-``instance/demo-<port>/``; every start begins with a new shop, since the sandbox forgets its slips too.
+``instance/demo-<port>/`` or DEMO_FOLDER; every start begins with a new shop, since the sandbox forgets its slips too.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _sandbox(callback: str) -> Iterator[Simulator]:
 
 
 def _new_folder(port: int) -> Path:
-    folder = ROOT / "instance" / f"demo-{port}"
+    folder = Path(os.environ.get("DEMO_FOLDER") or ROOT / "instance" / f"demo-{port}").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("shop.db", "shop.db-wal", "shop.db-shm"):
         (folder / name).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from html import unescape
@@ -123,11 +124,12 @@ class RunningDemo:
     """``python -m example_shop`` in a process of its own, on free ports unless `ports` says otherwise."""
 
     def __init__(self, ports: Mapping[str, str] | None = None) -> None:
-        environment = {**os.environ, "PORT": "0", "SANDBOX_PORT": "0", **(ports or {})}
+        self._folder = tempfile.TemporaryDirectory()
+        own = {"PORT": "0", "SANDBOX_PORT": "0", "DEMO_FOLDER": self._folder.name}
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-m", "example_shop"],
             cwd=ROOT,
-            env=environment,
+            env={**os.environ, **own, **(ports or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -137,10 +139,13 @@ class RunningDemo:
 
     def __enter__(self) -> Self:
         assert self.process.stdout is not None
+        watchdog = threading.Timer(PATIENCE, self.process.kill)
+        watchdog.start()
         for line in self.process.stdout:
             self.output += line
             if "Ctrl-C" in line:
                 break
+        watchdog.cancel()
         self.shop = self._told(r"The shop\s+(http\S+)/")
         self.sandbox = self._told(r"The sandbox\s+(http\S+)/")
         self.password = self._told(r"password (\S+)")
@@ -151,8 +156,6 @@ class RunningDemo:
     ) -> None:
         if self.process.poll() is None:
             self.end(signal.SIGINT)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal, wait, and return the exit status; what it said is in `output`."""
@@ -167,6 +170,8 @@ class RunningDemo:
             self.process.kill()
             self.process.communicate()
             raise
+        finally:
+            self._folder.cleanup()
         self.output += said
         return self.process.returncode
 
@@ -174,5 +179,6 @@ class RunningDemo:
         found = re.search(pattern, self.output)
         if found is None:
             self.process.kill()
+            self.finish()
             raise AssertionError(f"the demo did not say {pattern}:\n{self.output}")
         return found[1]
