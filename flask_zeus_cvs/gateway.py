@@ -1,79 +1,145 @@
 """One HTTPS conversation with ZEUS: bytes out, an answer or a sorted failure back. It decides nothing.
 
 A request of which a byte may have left is never sent again, and no redirect of it is followed.
+
+Of requests only the adapter is used. Its session is not made for threads, keeps cookies, and reads the body of a
+redirect without a limit even where it does not follow it. Adapter and pool are made for threads: each conversation
+takes a connection out for itself. Nobody waits for one: beyond `KEEP_CONNECTIONS` at once they are opened and closed.
+With gevent the same is true of greenlets, if it patches before this module is imported.
+
+Time is kept by the sockets, without a thread: each wait lasts until the end of the phase at most, connecting (proxy
+and TLS included) or answering. Two keep a time of their own: the system's resolver (a name that comes late is not
+used), and gevent's TLS handshake, where each byte that drips in begins it anew.
 """
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import ssl
-import threading
 import time
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
+from urllib3 import HTTPResponse, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
 
-from flask_zeus_cvs.exceptions import NotSent, Unanswered
+from flask_zeus_cvs.exceptions import GatewayError, NotSent, Unanswered
 from flask_zeus_cvs.protocol.messages import CONTENT_TYPE, Answer, ApplicationRequest
 from flask_zeus_cvs.settings import Settings, is_loopback
 
 #: Bytes of an answer that are read at most; a real one has a few hundred.
 MAX_ANSWER = 64 * 1024
+#: Idle connections that a process keeps.
+KEEP_CONNECTIONS = 32
+#: Seconds that an idle connection is kept. Less than the 5 of Apache and than any firewall's patience: to send
+#: into a connection that is closing costs the customer an unknown outcome, a new one only a few milliseconds.
+KEEP_SECONDS = 4
+#: Responses that have no body; one that comes late would be read as the answer to the next application.
+_WITHOUT_BODY = (204, 304)
 
 
 class _Conversation:
-    """What is known of one POST while it runs: whether a byte may have left, and when it must be over."""
+    """What is known of one POST while it runs: whether a byte may have left, and when its phase is over."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, connect_seconds: float, answer_seconds: float) -> None:
         self.sent = False
-        self._seconds = seconds
-        self._timer: threading.Timer | None = None
+        self._answer_seconds = answer_seconds
+        self._over = time.monotonic() + connect_seconds
 
-    def begin(self, connection: HTTPConnection) -> None:
+    def begin(self) -> None:
+        """The first byte is about to leave."""
         self.sent = True
-        self._timer = threading.Timer(self._seconds, _cut, [connection.sock])
-        self._timer.daemon = True
-        self._timer.start()
+        self._over = time.monotonic() + self._answer_seconds
 
-    def end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
-def _cut(connected: socket.socket) -> None:
-    """End a conversation that drips: requests' own time-out starts anew with every chunk."""
-    with suppress(OSError):
-        connected.shutdown(socket.SHUT_RDWR)
+    def left(self) -> float:
+        """Return the seconds left, more than 0; raises `TimeoutError` if there are none."""
+        seconds = self._over - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("the time is over")
+        return seconds
 
 
 _current: ContextVar[_Conversation] = ContextVar("zeus_cvs_conversation")
 
 
-class _Watched:
-    """Note the moment before the first byte of a request leaves; a tunnel's own CONNECT does not count."""
+class _Socket(socket.socket):
+    """Wait no longer than the conversation has left: urllib3's time-outs begin anew with every byte that drips in."""
 
-    def endheaders(self, *args: Any, **kwargs: Any) -> None:
-        assert isinstance(self, HTTPConnection)
-        if self.sock is None:
-            self.connect()
-        _current.get().begin(self)
-        super().endheaders(*args, **kwargs)  # type: ignore[misc]
+    def recv(self, *args: Any, **kwargs: Any) -> bytes:
+        self.settimeout(_current.get().left())
+        return super().recv(*args, **kwargs)
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        self.settimeout(_current.get().left())
+        return super().recv_into(*args, **kwargs)
 
 
-class _PlainConnection(_Watched, HTTPConnection):
+class _SecureSocket(_Socket, ssl.SSLSocket):
     pass
 
 
-class _SecureConnection(_Watched, HTTPSConnection):
+class _Response(http.client.HTTPResponse):
+    def begin(self) -> None:
+        super().begin()
+        # urllib3 logs what stands where headers should be: it may be the answer itself, the slip's address in it
+        self.headers.defects = []
+        self.headers.set_payload("")
+
+
+class _PlainConnection(HTTPConnection):
+    """Note the moment before the first byte of a request leaves; a tunnel's own CONNECT does not count."""
+
+    debuglevel = 0  # a host that sets http.client's would have customers' details printed
+    response_class = _Response
+    _answered = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        return super().is_connected and time.monotonic() < self._answered + KEEP_SECONDS
+
+    def _new_conn(self) -> socket.socket:
+        """Connect to one of the name's addresses; one that hangs leaves the others their share of the time."""
+        try:
+            addresses = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise NewConnectionError(self, "the name has no address") from error
+        failure: OSError | None = None
+        for place, (family, kind, protocol, _, address) in enumerate(addresses):
+            connected = _Socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    connected.setsockopt(*option)
+                connected.settimeout(_current.get().left() / (len(addresses) - place))
+                connected.connect(address)
+                connected.settimeout(_current.get().left())  # CPython takes it for the whole TLS handshake
+            except OSError as error:
+                connected.close()
+                failure = error
+            else:
+                return connected
+        raise NewConnectionError(self, "no address takes the connection") from failure
+
+    def endheaders(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        _current.get().begin()
+        super().endheaders(*args, **kwargs)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3 itself
+        response = super().getresponse()
+        self._answered = time.monotonic()
+        return response
+
+
+class _SecureConnection(_PlainConnection, HTTPSConnection):
     pass
 
 
@@ -89,21 +155,43 @@ _POOLS = {"http": _PlainPool, "https": _SecurePool}
 
 
 class _Adapter(HTTPAdapter):
-    """TLS 1.2 or later, watched connections, and no retry of its own."""
+    """Connections that are watched, TLS 1.2 or later that is always verified, and no retry of its own.
+
+    Trusted are the authorities that requests trusts, or only those that REQUESTS_CA_BUNDLE names.
+    """
 
     def __init__(self) -> None:
-        self._context = ssl.create_default_context()
+        trusted = os.environ.get("REQUESTS_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
+        folder = os.path.isdir(trusted)
+        self._context = ssl.create_default_context(
+            cafile=None if folder else trusted, capath=trusted if folder else None
+        )
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        super().__init__(pool_maxsize=32, max_retries=0)
+        self._context.sslsocket_class = _SecureSocket
+        super().__init__(pool_maxsize=KEEP_CONNECTIONS, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, ssl_context=self._context, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
+    def proxy_manager_for(self, proxy: str, **_: Any) -> Any:
+        """Return the manager of an http or https proxy; no thread sees it before its connections are watched."""
+        manager = self.proxy_manager.get(proxy)
+        if manager is None:
+            manager = ProxyManager(
+                proxy,
+                proxy_headers=self.proxy_headers(proxy),
+                proxy_ssl_context=self._context,
+                ssl_context=self._context,
+                maxsize=KEEP_CONNECTIONS,
+            )
+            manager.pool_classes_by_scheme = _POOLS
+            manager = self.proxy_manager.setdefault(proxy, manager)
         return manager
+
+    def cert_verify(self, conn: Any, *_: object) -> None:
+        """Leave it to the context: requests would load its authorities anew for every connection."""
+        conn.cert_reqs = "CERT_REQUIRED"
 
 
 class Gateway:
@@ -113,18 +201,7 @@ class Gateway:
         self._endpoint = settings.endpoint
         self._connect_timeout = settings.connect_timeout
         self._read_timeout = settings.read_timeout
-        self._session: requests.Session | None = None
-        self._owner = 0
-
-    @property
-    def session(self) -> requests.Session:
-        """The session of this process: a connection shared across a fork would mix answers up."""
-        if self._session is None or self._owner != os.getpid():
-            session = requests.Session()
-            session.mount("https://", _Adapter())
-            session.mount("http://", _Adapter())
-            self._session, self._owner = session, os.getpid()
-        return self._session
+        self._adapters: dict[int, _Adapter] = {}
 
     def apply(self, request: ApplicationRequest) -> Answer:
         """POST one application and read the answer.
@@ -133,31 +210,33 @@ class Gateway:
         have arrived, `Unanswered` if ZEUS may have registered the application. `InvalidField` if the request
         breaks the manual's rules.
         """
-        body = request.encode()
-        give_up = time.monotonic() + self._connect_timeout
-        try:
-            return self._post(body, self._connect_timeout)
-        except NotSent:
-            left = give_up - time.monotonic()
-            if left <= 0.1:
-                raise
-            return self._post(body, left)
+        answered = self._converse(request.encode())
+        if isinstance(answered, GatewayError):
+            raise answered  # here, where neither a local nor a context of the error knows the body
+        return Answer.parse(answered)
 
-    def _post(self, body: bytes, connect_seconds: float) -> Answer:
-        conversation = _Conversation(self._read_timeout)
+    def close(self) -> None:
+        """Close the connections that are kept; the next application opens one."""
+        while self._adapters:
+            self._adapters.popitem()[1].close()
+
+    def _converse(self, body: bytes) -> bytes | GatewayError:
+        conversation = _Conversation(self._connect_timeout, self._read_timeout)
         token = _current.set(conversation)
         try:
-            return Answer.parse(self._exchange(body, connect_seconds))
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            kind = type(error).__name__
-            if conversation.sent:
-                raise Unanswered(f"no whole answer from ZEUS ({kind})") from None
-            raise NotSent(f"could not connect to ZEUS ({kind})") from None
+            for _ in range(2):
+                try:
+                    return self._post(body)
+                except Exception as error:  # whatever it was, the question is the same: may a byte have left?
+                    reason = _innermost(error)
+                if conversation.sent:
+                    return Unanswered(f"no whole answer from ZEUS ({reason})")
+            return NotSent(f"could not connect to ZEUS ({reason})")
         finally:
-            conversation.end()
             _current.reset(token)
 
-    def _exchange(self, body: bytes, connect_seconds: float) -> bytes:
+    def _post(self, body: bytes) -> bytes:
+        _current.get().left()
         prepared = requests.Request(
             "POST",
             self._endpoint,
@@ -168,21 +247,48 @@ class Gateway:
                 "User-Agent": "Flask-Zeus-CVS",
             },
         ).prepare()
-        response = self.session.send(
+        with self._adapter.send(
             prepared,
             stream=True,
-            allow_redirects=False,
-            timeout=(connect_seconds, self._read_timeout),
-            verify=os.environ.get("REQUESTS_CA_BUNDLE") or True,
+            timeout=(self._connect_timeout, self._read_timeout),
             proxies=self._proxies(),
-        )
-        with response:
-            answer = response.raw.read(MAX_ANSWER + 1, decode_content=True)
-        if len(answer) > MAX_ANSWER:
-            raise ValueError("the answer is too large")
-        return bytes(answer)
+        ) as response:
+            return _whole_body(response)
+
+    @property
+    def _adapter(self) -> _Adapter:
+        """The adapter of this process: a connection shared across a fork would mix answers up."""
+        process = os.getpid()
+        adapter = self._adapters.get(process)
+        if adapter is None:
+            for inherited in set(self._adapters) - {process}:
+                self._adapters.pop(inherited, None)
+            adapter = self._adapters.setdefault(process, _Adapter())
+        return adapter
 
     def _proxies(self) -> dict[str, str]:
         if is_loopback(urlsplit(self._endpoint).hostname or ""):
             return {}
         return dict(get_environ_proxies(self._endpoint))
+
+
+def _whole_body(response: requests.Response) -> bytes:
+    """Read the body, whatever the status; raises `ValueError` for what cannot be a whole answer."""
+    if response.status_code < 200 or response.status_code in _WITHOUT_BODY:
+        raise ValueError("a response that has no body")
+    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise ValueError("a compressed answer, which was not asked for")
+    received = bytearray()
+    while len(received) <= MAX_ANSWER:
+        piece = response.raw.read(MAX_ANSWER, decode_content=False)
+        if not piece:
+            return bytes(received)
+        received += piece
+    raise ValueError("an answer that is too large")
+
+
+def _innermost(error: BaseException) -> str:
+    """Name the error at the bottom: what it was, without what requests says of URL and host."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return type(error).__name__
