@@ -6,6 +6,7 @@ because a transaction that reads first and writes later fails at once under load
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -85,13 +86,22 @@ class Database:
         raise AssertionError("unreachable")
 
     def refuse_pending_work(self) -> None:
-        """Raise `PendingWorkError` if ``db.session`` holds SQLite's only write lock, which we would wait for in vain."""
-        if not self.is_sqlite:
-            return
+        """Raise `PendingWorkError` if ``db.session`` holds a lock that we would wait for in vain.
+
+        Its holder is our own caller: SQLite's only write lock, or on other databases a payment that `lock` locked.
+        """
         session = self.db.session()
-        if session.in_transaction() and _has_written(session.connection(bind_arguments={"mapper": Payment})):
+        if not session.in_transaction():
+            return
+        if self.is_sqlite:
+            if _has_written(session.connection(bind_arguments={"mapper": Payment})):
+                raise PendingWorkError(
+                    "db.session has uncommitted writes, and SQLite has one writer at a time. "
+                    "Call db.session.commit() before this call."
+                )
+        elif _has_locked(session):
             raise PendingWorkError(
-                "db.session has uncommitted writes, and SQLite has one writer at a time. "
+                "db.session has locked a payment, by close or create_payment(once=True), until it is committed. "
                 "Call db.session.commit() before this call."
             )
 
@@ -104,12 +114,28 @@ def lock(session: Session, payment_id: int) -> Payment | None:
 
     Rows that refer to the payment can be added meanwhile: a shop's orders need not wait for a notice.
     """
-    return session.scalar(
+    payment = session.scalar(
         sa.select(Payment)
         .where(Payment.id == payment_id)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
+    note_lock(session)
+    return payment
+
+
+def note_lock(session: Session) -> None:
+    """Remember that this transaction has locked a payment: no verb with a transaction of its own may follow in it."""
+    transaction = session.get_transaction()
+    session.info[_LOCKED_IN] = weakref.ref(transaction) if transaction is not None else None
+
+
+def _has_locked(session: Session) -> bool:
+    locked_in = session.info.get(_LOCKED_IN)
+    return locked_in is not None and locked_in() is session.get_transaction()
+
+
+_LOCKED_IN = "zeus_cvs_locked_in"
 
 
 def _in_memory(engine: sa.Engine) -> bool:
