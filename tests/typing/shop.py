@@ -1,0 +1,195 @@
+"""A shop as its author would write it: it is never run, it only has to type-check under ``mypy --strict``.
+
+A line that must *not* type-check says so with ``type: ignore``; were it accepted, the unused ignore would be an error.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from flask import Flask, redirect
+from flask.typing import ResponseReturnValue
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import ForeignKey, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, foreign, mapped_column, relationship
+
+from flask_zeus_cvs import (
+    ConfigurationError,
+    Customer,
+    EventData,
+    EventKind,
+    InvalidAmount,
+    InvalidCustomer,
+    NotPayable,
+    PendingWorkError,
+    State,
+    Store,
+    ZeusCVS,
+    ZeusCVSError,
+    deadline_near,
+    fulfillment_ready,
+    payment_expired,
+    payment_received,
+    review_required,
+)
+from flask_zeus_cvs.models import Application, Delivery, Event, Notification, Payment, Review
+from flask_zeus_cvs.simulator import Simulator
+
+
+class Model(DeclarativeBase):
+    pass
+
+
+db = SQLAlchemy(model_class=Model)
+zeus = ZeusCVS()
+
+
+class Order(Model):
+    __tablename__ = "orders"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[str]
+    total: Mapped[int]
+    shipped_at: Mapped[datetime | None]
+    payment_id: Mapped[int | None] = mapped_column(ForeignKey("zeus_cvs_payments.id"))
+    payment: Mapped[Payment | None] = relationship(
+        Payment, primaryjoin=lambda: foreign(Order.payment_id) == Payment.id
+    )
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.config["ZEUS_CVS_CLIENT_IP"] = "1234567890"
+    db.init_app(app)
+    zeus.init_app(app, db)
+    zeus.init_app(app)
+    ZeusCVS(app, db)
+    fulfillment_ready.connect(ship, sender=app)
+    payment_expired.connect(restock)
+    payment_received.connect(lambda app, **extra: None, sender=app, name="thank")
+    payment_expired.disconnect(restock)
+
+    @deadline_near.connect_via(app)
+    def remind(app: Flask, *, payment: Payment, **extra: Any) -> None:
+        app.logger.info("Remind of %s", payment.checkout_url)
+
+    @review_required.connect_via(app, name="ask a person")
+    def review(app: Flask, *, payment: Payment | None, event: EventData, **extra: Any) -> None:
+        app.logger.warning("Look at %s", payment.reference if payment is not None else event.notification_id)
+
+    decorated: str = remind(app, payment=Payment())  # type: ignore[assignment]
+    del decorated
+    return app
+
+
+def ship(app: Flask, *, payment: Payment, event: EventData, **extra: Any) -> None:
+    order = db.session.scalars(select(Order).where(Order.payment_id == payment.id)).one()
+    order.shipped_at = event.occurred_at
+    kind: EventKind = event.kind
+    before: State | None = event.previous_state
+    if event.test or kind is not EventKind.FULFILLMENT_READY or before is State.CANCELLED:
+        app.logger.info("Event %d of notice %s", event.id, event.notification_id)
+    event.test = False  # type: ignore[misc]
+
+
+def restock(app: Flask, *, payment: Payment, event: EventData, **extra: Any) -> None:
+    zeus.close(payment)
+
+
+def buy(order: Order) -> ResponseReturnValue:
+    try:
+        payment: Payment = zeus.create_payment(
+            amount=order.total,
+            reference=order.number,
+            customer=Customer(name="ヤマダ　タロウ", phone="09012345678", email="taro@example.com"),
+            return_url=f"/orders/{order.number}",
+            sendpoint="",
+            expires_at=datetime.now(UTC) + timedelta(days=3),
+            once=True,
+        )
+    except InvalidAmount as error:
+        refused: ValueError = error
+        return str(refused), 400
+    order.payment_id = payment.id
+    db.session.commit()
+    return redirect(payment.checkout_url)
+
+
+def apply(payment: Payment, customer: Customer) -> str:
+    try:
+        application: Application = zeus.submit(payment, customer, Store.LAWSON)
+        application = zeus.submit(payment, customer, "D002")
+    except InvalidCustomer as error:
+        return ", ".join(f"{each.field}: {each.problem} {each.detail}" for each in error.problems)
+    except NotPayable as error:
+        return error.obstacle
+    except (PendingWorkError, ConfigurationError, ZeusCVSError):
+        return ""
+    number: str | None = application.order_no
+    deadline: date | None = application.pay_limit
+    numbers: tuple[str, str, str] = application.pay_no1, application.pay_no2, application.pay_url
+    until: datetime | None = application.deadline
+    store: Store = application.store
+    return f"{number} {deadline} {numbers} {until} {store.value} {application.error_code} {application.test}"
+
+
+def describe(payment: Payment) -> tuple[str, int, str, State, str, str]:
+    leading: Application | None = payment.application
+    every: list[Application] = payment.applications
+    del leading, every
+    return (
+        payment.token,
+        payment.amount,
+        payment.reference,
+        payment.state,
+        payment.checkout_url,
+        payment.result_url,
+    )
+
+
+def look_up(number: str) -> State | None:
+    found: Payment | None = zeus.find(number)
+    return found.state if found is not None else None
+
+
+def report() -> list[Payment]:
+    for review in db.session.scalars(select(Review).where(Review.resolved_at.is_(None))):
+        zeus.resolve(review, "received", by="staff", note="seen on the statement")
+        reason: str = review.reason
+        notice: Notification | None = review.notification
+        raw: bytes = notice.raw if notice is not None else b""
+        del reason, raw
+    pending: list[Delivery] = [
+        each for event in db.session.scalars(select(Event)) for each in event.deliveries
+    ]
+    zeus.expire()
+    zeus.deliver_now()
+    del pending
+    return list(db.session.execute(select(Payment).where(Payment.amount > 1000)).scalars())
+
+
+def test_buying(zeus_simulator: Simulator) -> None:
+    zeus_simulator.notify = "http://127.0.0.1:5000/zeus-cvs/callback"
+    for each in zeus_simulator.applications:
+        zeus_simulator.pay(each.order_no)
+    zeus_simulator.settle(timeout=5)
+
+
+def mistakes(payment: Payment, order: Order) -> None:
+    zeus.create_payment(3000, "A-1")  # type: ignore[call-arg]
+    zeus.create_payment(amount="3000", reference="A-1")  # type: ignore[arg-type]
+    zeus.create_payment(amount=3000.0, reference="A-1")  # type: ignore[arg-type]
+    zeus.create_payment(amount=3000, reference=1001)  # type: ignore[arg-type]
+    zeus.create_payment(amount=3000, reference="A-1", customer="taro")  # type: ignore[arg-type]
+    zeus.create_payment(amount=3000, reference="A-1", expires_at=date.today())  # type: ignore[arg-type]  # noqa: DTZ011
+    zeus.create_payment(amount=3000, reference="A-1", twice=True)  # type: ignore[call-arg]
+    zeus.submit(order, Customer(), "D002")  # type: ignore[arg-type]
+    zeus.close("A-1")  # type: ignore[arg-type]
+    zeus.find(1001)  # type: ignore[arg-type]
+    payment.state = State.CLOSED  # type: ignore[misc]
+    payment.checkout_url = "/"  # type: ignore[misc]
+    Customer(nmae="x")  # type: ignore[call-arg]
+    fulfillment_ready.connect("ship")  # type: ignore[type-var]
+    looked_up: State = look_up("A-1")  # type: ignore[assignment]
+    del looked_up
