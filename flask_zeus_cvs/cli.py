@@ -35,6 +35,8 @@ def deliver() -> None:
     click.echo(
         f"delivered {done.done}, to be tried again {done.failed}, parked {done.parked}, withdrawn {done.obsolete}"
     )
+    if waiting := _payments().stranded():
+        click.echo(f"waiting for receivers that are not connected here: {', '.join(waiting)}")
     if done.parked:
         raise click.exceptions.Exit(1)
 

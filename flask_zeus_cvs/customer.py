@@ -22,8 +22,12 @@ class Customer:
 
 
 def normalize(customer: Customer) -> Customer:
-    """Return the customer in the gateway's spelling, as far as that can be told; it judges nothing."""
-    return Customer(_name(customer.name), _phone(customer.phone), customer.email.strip(_BLANKS))
+    """Return the customer in the gateway's spelling, as far as that can be told; it judges nothing.
+
+    None, as an account without a telephone number may have it, is blank.
+    """
+    name, phone, email = (each or "" for each in (customer.name, customer.phone, customer.email))
+    return Customer(_name(name), _phone(phone), email.strip(_BLANKS))
 
 
 def checked(customer: Customer) -> Customer:

@@ -109,6 +109,16 @@ class Database:
 _TAKE_WRITE_LOCK = sa.update(Payment.__table__).where(Payment.id == -1).values(attempts=Payment.attempts)  # type: ignore[arg-type]
 
 
+@contextmanager
+def quoting_nothing() -> Iterator[None]:
+    """Have database errors in the caller's transaction quote no parameters: they would name the customer."""
+    try:
+        yield
+    except sa.exc.StatementError as error:
+        error.hide_parameters = True
+        raise
+
+
 def lock(session: Session, payment_id: int) -> Payment | None:
     """Lock one payment until the transaction ends, and read it as it is now; None if there is none.
 

@@ -11,7 +11,6 @@
     ├── PendingWorkError          the caller's open transaction is in the way
     ├── UnknownReview             (LookupError) there is no such review
     ├── NotResolvable             (ValueError) a decision needs to be told more
-    ├── SubscriberMissing         nobody is connected under the name that a delivery was fixed for
     ├── LeaseLost                 a receiver took so long that another worker took its delivery over
     ├── UnreadableNotice          they broke the rules: a notice that cannot be acted on
     ├── GatewayError
@@ -87,10 +86,6 @@ class UnknownReview(ZeusCVSError, LookupError):
 
 class NotResolvable(ZeusCVSError, ValueError):
     """The decision needs to be told more: the message says what."""
-
-
-class SubscriberMissing(ZeusCVSError):
-    """Nobody is connected under the name that a delivery was fixed for: the receiver was renamed or removed."""
 
 
 class LeaseLost(ZeusCVSError):

@@ -20,11 +20,11 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from flask_zeus_cvs.database import Database, lock
-from flask_zeus_cvs.exceptions import LeaseLost, SubscriberMissing
+from flask_zeus_cvs.exceptions import LeaseLost
 from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, EventKind, State
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment, now
 from flask_zeus_cvs.settings import DeliveryMode, FulfillOn, Settings
-from flask_zeus_cvs.signals import SIGNALS, EventData
+from flask_zeus_cvs.signals import SIGNALS, EventData, Receiver
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class Summary:
 
     @property
     def handled(self) -> int:
+        """How many deliveries this worker had; another had the rest."""
         return self.done + self.failed + self.parked + self.obsolete
 
     def __add__(self, other: Summary) -> Summary:
@@ -68,6 +69,7 @@ class _Claim:
     delivery_id: int
     lease: str
     subscriber: str
+    receiver: Receiver
     attempts: int
 
 
@@ -115,16 +117,39 @@ class Outbox:
     def deliver_due(self) -> Summary:
         """Deliver whatever is due, in this thread, until nothing is; returns what was done.
 
-        Never raises for a receiver: its failure is recorded, logged, and tried again later.
+        Never raises for a receiver: its failure is recorded, logged, and tried again later. What is due for a
+        receiver that is not connected in this process is left to a process in which it is: see `stranded`.
         """
         summary = Summary()
         while due := self._due():
-            handled = [self._deliver(delivery_id) for delivery_id in due]
+            handled = [self._deliver(delivery_id, receiver) for delivery_id, receiver in due]
             round_ = sum((each for each in handled if each), Summary())
             summary += round_
             if not round_.handled:  # other workers hold them all
                 break
         return summary
+
+    def stranded(self) -> list[str]:
+        """Name the receivers for which something is due, and that are not connected in this process."""
+        with self._database.reading() as session:
+            waiting = session.execute(
+                sa.select(Event.kind, Delivery.subscriber)
+                .join(Delivery.event)
+                .where(*_claimable(now()), sa.not_(self._known()))
+                .distinct()
+            )
+            return sorted({subscriber for _, subscriber in waiting})
+
+    def _known(self) -> sa.ColumnElement[bool]:
+        """Match the deliveries whose receiver is connected in this process."""
+        return sa.or_(
+            sa.false(),
+            *(
+                sa.and_(Event.kind == kind, Delivery.subscriber.in_(names))
+                for kind, signal in SIGNALS.items()
+                if (names := sorted(signal.subscribers(self._app)))
+            ),
+        )
 
     def stop(self, seconds: float = 10.0) -> None:
         """End the background thread of this process after the delivery it is at; what is due stays due."""
@@ -137,20 +162,21 @@ class Outbox:
         except Exception as error:
             log.error("Delivering failed: %s", _where(error), extra={"action": "delivery_failed"})
 
-    def _due(self, limit: int = 50) -> list[int]:
-        moment = now()
+    def _due(self, limit: int = 50) -> list[tuple[int, Receiver]]:
+        """Find what is due and can be delivered here, each with its receiver, longest due first."""
         with self._database.reading() as session:
-            return list(
-                session.scalars(
-                    sa.select(Delivery.id)
-                    .where(*_claimable(moment))
-                    .order_by(Delivery.due_at, Delivery.id)
-                    .limit(limit)
-                )
-            )
+            rows = session.execute(
+                sa.select(Delivery.id, Event.kind, Delivery.subscriber)
+                .join(Delivery.event)
+                .where(*_claimable(now()), self._known())
+                .order_by(Delivery.due_at, Delivery.id)
+                .limit(limit)
+            ).all()
+        receivers = {kind: signal.subscribers(self._app) for kind, signal in SIGNALS.items()}
+        return [(id_, receivers[kind][name]) for id_, kind, name in rows if name in receivers[kind]]
 
-    def _deliver(self, delivery_id: int) -> Summary | None:
-        claim = self._database.write(lambda session: self._claim(session, delivery_id))
+    def _deliver(self, delivery_id: int, receiver: Receiver) -> Summary | None:
+        claim = self._database.write(lambda session: self._claim(session, delivery_id, receiver))
         if claim is None or isinstance(claim, Summary):
             return claim
         try:
@@ -159,7 +185,7 @@ class Outbox:
             return self._failed(claim, error)
         return Summary(done=1)
 
-    def _claim(self, session: Session, delivery_id: int) -> _Claim | Summary | None:
+    def _claim(self, session: Session, delivery_id: int, receiver: Receiver) -> _Claim | Summary | None:
         """Lease one delivery to this worker; a Summary if it is over without a call, None if another has it."""
         moment = now()
         lease = secrets.token_hex(16)
@@ -179,7 +205,7 @@ class Outbox:
         if delivery.attempts > self._settings.delivery_attempts:  # its workers died, each time
             delivery.state = DeliveryState.PARKED
             return Summary(parked=1)
-        return _Claim(delivery_id, lease, delivery.subscriber, delivery.attempts)
+        return _Claim(delivery_id, lease, delivery.subscriber, receiver, delivery.attempts)
 
     def _overtaken(self, session: Session, event: Event) -> bool:
         """Tell, under the payment's lock, whether what the event says has ceased to be true."""
@@ -207,11 +233,8 @@ class Outbox:
             session = self._database.db.session
             delivery = session.get_one(Delivery, claim.delivery_id)
             event = delivery.event
-            receiver = SIGNALS[event.kind].subscribers(self._app).get(claim.subscriber)
-            if receiver is None:
-                raise SubscriberMissing(claim.subscriber)
             try:
-                self._app.ensure_sync(receiver)(self._app, payment=event.payment, event=data_of(event))
+                self._app.ensure_sync(claim.receiver)(self._app, payment=event.payment, event=data_of(event))
                 marked = session.execute(
                     sa.update(Delivery)
                     .where(

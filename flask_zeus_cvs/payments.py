@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, object_session
 
 from flask_zeus_cvs.customer import Customer, checked, normalize
-from flask_zeus_cvs.database import Database, lock
+from flask_zeus_cvs.database import Database, lock, note_lock, quoting_nothing
 from flask_zeus_cvs.exceptions import (
     ConfigurationError,
     GatewayError,
@@ -139,17 +139,22 @@ class Payments:
     ) -> Payment:
         """Add a payment to the caller's ``db.session`` and flush; the caller commits.
 
-        ``amount`` is in yen, ``expires_at`` is aware. With ``once``, a payment of the same reference and
-        amount that was created with ``once`` and has not ended is returned instead. Raises `InvalidAmount`,
-        or `InvalidField` for the other arguments.
+        ``amount`` is in yen, ``expires_at`` is aware. With ``once``, a payment of the same reference that was
+        created with ``once`` and has not ended is returned instead; if it is for another amount it is closed,
+        or `NotPayable` is raised because its slip is out or it holds money. Raises `InvalidAmount`, or
+        `InvalidField` for the other arguments.
         """
         _check_amount(amount)
         _check_reference(reference)
+        if not isinstance(sendpoint, str):
+            raise InvalidField("sendpoint", Problem.malformed)
         if sendpoint:
             check("sendpoint", sendpoint)
+        if not isinstance(return_url, str):
+            raise InvalidField("return_url", Problem.malformed)
         if return_url and not leads_home(return_url, self.settings.return_hosts):
             raise InvalidField("return_url", Problem.malformed)
-        if expires_at is not None and expires_at.tzinfo is None:
+        if expires_at is not None and (not isinstance(expires_at, datetime) or expires_at.tzinfo is None):
             raise InvalidField("expires_at", Problem.malformed)
         payment = Payment(
             amount=amount,
@@ -160,10 +165,11 @@ class Payments:
             expires_at=expires_at,
         )
         session = self._database.db.session()
-        if once:
-            return self._create_once(session, payment)
-        session.add(payment)
-        session.flush()
+        with quoting_nothing():
+            if once:
+                return self._create_once(session, payment)
+            session.add(payment)
+            session.flush()
         return payment
 
     def _create_once(self, session: Session, payment: Payment) -> Payment:
@@ -191,11 +197,16 @@ class Payments:
             .with_for_update()
             .execution_options(populate_existing=True)
         )
+        note_lock(session)
         if earlier is None:
             return None
-        ended = self.obstacle(earlier) in (Obstacle.CLOSED, Obstacle.CANCELLED, Obstacle.EXPIRED)
-        if earlier.amount == wanted.amount and not ended:
-            return earlier
+        obstacle = self.obstacle(earlier)
+        if obstacle not in (Obstacle.CLOSED, Obstacle.CANCELLED, Obstacle.EXPIRED):
+            if earlier.amount == wanted.amount:
+                return earlier
+            if obstacle in _UNDER_WAY:  # two slips of one order could both be paid
+                raise NotPayable(obstacle)
+            earlier.closed_at = now()
         earlier.once_key = None
         session.flush()
         return None
@@ -298,7 +309,7 @@ class Payments:
         if payment is None:
             raise PendingWorkError(_NOT_THERE)
         obstacle, leading = self.obstacle(payment), payment.application
-        if obstacle in (Obstacle.LIVE, Obstacle.CHECKING, Obstacle.PAID) and leading is not None:
+        if obstacle in _UNDER_WAY and leading is not None:
             return leading.id, None
         if obstacle is not None:
             raise NotPayable(obstacle)
@@ -811,6 +822,10 @@ class Payments:
         self._database.refuse_pending_work()
         return self._outbox.deliver_due()
 
+    def stranded(self) -> list[str]:
+        """Name the receivers for which something is due, and that are not connected in this process."""
+        return self._outbox.stranded()
+
     def _each(self, found: sa.Select[Any], act: Callable[[Session, int], bool]) -> int:
         """Act on every row found, each in a transaction of its own; returns how many it did act on."""
         acted, last = 0, 0
@@ -900,6 +915,8 @@ class Payments:
         return True
 
 
+#: An application stands already: its slip is out, may be out, or was paid.
+_UNDER_WAY = frozenset({Obstacle.LIVE, Obstacle.CHECKING, Obstacle.PAID})
 _NOT_THERE = "The payment is not in the database yet: call db.session.commit() before this call."
 _INPUT_OF = {
     Outcome.accepted: Input.ACCEPTED,
@@ -935,7 +952,7 @@ def payments_of(app: Flask) -> Payments:
 
 def leads_home(url: str, hosts: Iterable[str]) -> bool:
     """Tell whether a ``return_url`` is a path of the shop itself, or http(s) on one of ``hosts``."""
-    if len(url) > 2000 or re.search(r"[\\\s\x00-\x1f\x7f]", url):
+    if len(url) > 2000 or not _visible(url) or re.search(r"[\\\s\x00-\x1f\x7f]", url):
         return False
     if url.startswith("/"):
         return not url.startswith("//")

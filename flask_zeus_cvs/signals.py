@@ -9,10 +9,12 @@ The sender is the Flask app. Every receiver is called as ``receiver(app, payment
 from __future__ import annotations
 
 import reprlib
+import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -59,7 +61,14 @@ def _name_of(receiver: Receiver) -> str:
             f"{receiver!r} has no name that a stored delivery could find it by. "
             "Connect a function defined with def, or pass name='…' to connect."
         )
-    return f"{module}.{qualified}"
+    return f"{_started_as() if module == '__main__' else module}.{qualified}"
+
+
+def _started_as() -> str:
+    """Name the main module as others import it: ``python shop.py`` and ``flask --app shop`` mean one receiver."""
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    return spec.name if spec is not None else Path(file).stem if file else "__main__"
 
 
 def _app_of(sender: Any) -> Any:

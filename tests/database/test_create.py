@@ -298,12 +298,66 @@ def test_without_once_each_call_makes_a_payment(shop: Shop) -> None:
     assert shop.payment(reference="A-1", once=True).id == once.id
 
 
-def test_once_with_another_amount_is_another_payment(shop: Shop) -> None:
-    """A cart that changed has a new payment, and from then on that is the one."""
+def test_once_with_another_amount_takes_the_place_of_the_first(shop: Shop) -> None:
+    """An order that changed before anybody applied has one payment that can be paid: the new one."""
     first = shop.payment(3000, reference="A-1", once=True)
     second = shop.payment(3500, reference="A-1", once=True)
     assert second.id != first.id
+    assert shop.state(first) is State.CLOSED
     assert shop.payment(3500, reference="A-1", once=True).id == second.id
+
+
+@pytest.mark.parametrize("status", ["01", "04"])
+def test_once_does_not_charge_twice_for_one_order(shop: Shop, status: str) -> None:
+    """While a slip of the first amount is out or paid, another amount is refused; after close it is taken."""
+    first, _ = shop.awaiting(3000, reference="A-1", once=True)
+    shop.zeus.receive(f"order_no=0001-1&status={status}&money=3000".encode())
+    with pytest.raises(NotPayable):
+        shop.zeus.create_payment(amount=3500, reference="A-1", once=True)
+    shop.db.session.rollback()
+    shop.zeus.close(first)
+    shop.db.session.commit()
+    assert shop.payment(3500, reference="A-1", once=True).id != first.id
+
+
+@pytest.mark.parametrize("database_uri", ["postgresql"], indirect=True)
+def test_a_payment_locked_by_once_is_not_waited_for(shop: Shop) -> None:
+    """Instead of waiting for the caller's own transaction, the cure is named."""
+    payment = shop.payment(reference="A-1", once=True)
+    shop.zeus.create_payment(amount=3000, reference="A-1", once=True)
+    with pytest.raises(PendingWorkError, match="commit"):
+        shop.submit(payment)
+
+
+@pytest.mark.parametrize("url", ["/a\x80b", "/a\x9f", "/a\ud800"])
+def test_return_urls_that_cannot_be_written_are_refused(sqlite_shop: Shop, url: str) -> None:
+    """Control characters beyond ASCII and half a surrogate pair are no address."""
+    with pytest.raises(InvalidField):
+        sqlite_shop.zeus.create_payment(amount=3000, reference="A-1001", return_url=url)
+
+
+@pytest.mark.parametrize("wrong", [{"return_url": 5}, {"sendpoint": 5}, {"expires_at": "2026-12-01"}])
+def test_wrong_types_are_named(sqlite_shop: Shop, wrong: dict[str, Any]) -> None:
+    """The argument that is wrong is named, whatever was passed."""
+    (name,) = wrong
+    with pytest.raises(InvalidField) as caught:
+        sqlite_shop.zeus.create_payment(amount=3000, reference="A-1001", **wrong)
+    assert caught.value.field == name
+
+
+def test_a_customer_without_a_phone_number(sqlite_shop: Shop) -> None:
+    """None, as an account without a number has it, is blank."""
+    nobody: Any = Customer("ヤマダ", None, None)  # type: ignore[arg-type]
+    assert sqlite_shop.payment(customer=nobody).customer == Customer("ヤマダ", "", "")
+
+
+def test_errors_in_the_callers_transaction_show_no_details(sqlite_shop: Shop) -> None:
+    """Law 11: a database error inside create_payment quotes neither customer nor token."""
+    sqlite_shop.db.session.execute(sa.text("alter table zeus_cvs_payments rename to gone"))
+    sqlite_shop.db.session.commit()
+    with pytest.raises(sa.exc.DBAPIError) as caught:
+        sqlite_shop.zeus.create_payment(amount=3000, reference="A-1", customer=CUSTOMER)
+    assert "09012345678" not in str(caught.value) + repr(caught.value)
 
 
 def paid(shop: Shop, payment: Payment) -> None:

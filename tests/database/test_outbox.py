@@ -184,8 +184,8 @@ def test_an_error_is_named_without_its_message(shop: Shop, caplog: pytest.LogCap
     assert "RuntimeError at test_outbox.py" in caplog.text
 
 
-def test_a_subscriber_that_is_gone_fails_and_waits(shop: Shop) -> None:
-    """A renamed or removed receiver loses nothing: its delivery stays, and is done once it is back."""
+def test_a_subscriber_that_is_not_here_is_waited_for(shop: Shop) -> None:
+    """A renamed receiver, or one that this process did not import, costs no try; it is named, and done once back."""
 
     def listen(app: Any, *, payment: Payment, event: EventData, **extra: Any) -> None:
         heard.append(event.id)
@@ -196,11 +196,35 @@ def test_a_subscriber_that_is_gone_fails_and_waits(shop: Shop) -> None:
     shop.payments._outbox.after_commit = lambda: None  # type: ignore[method-assign]
     shop.zeus.receive(notice("04"))
     payment_received.disconnect(listen, shop.app)
-    assert shop.zeus.deliver_now() == Summary(failed=1)
+    assert shop.zeus.deliver_now() == Summary()
+    assert shop.payments.stranded() == ["listen"]
+    told = shop.app.test_cli_runner().invoke(args=["zeus-cvs", "deliver"])
+    assert "waiting for receivers that are not connected here: listen\n" in told.output
+    assert shop.all(Delivery)[0].attempts == 0
     payment_received.connect(listen, shop.app, name="listen")
-    with later(timedelta(hours=1)):
-        assert shop.zeus.deliver_now() == Summary(done=1)
+    assert shop.payments.stranded() == []
+    assert shop.zeus.deliver_now() == Summary(done=1)
     assert len(heard) == 1
+
+
+def test_two_apps_on_one_database(make_shop: ShopMaker, database_uri: str) -> None:
+    """An app leaves alone what only another app's receivers can take."""
+    shop = make_shop(database_uri, DELIVERY="deferred")
+    office = make_shop(database_uri)
+    heard: list[Any] = []
+
+    def listen(app: Any, *, payment: Payment, event: EventData, **extra: Any) -> None:
+        heard.append(app)
+
+    payment_received.connect(listen, shop.app)
+    with shop.app.app_context():
+        shop.awaiting()
+        shop.zeus.receive(notice("04"))
+    with office.app.app_context():
+        assert office.zeus.deliver_now() == Summary()
+    with shop.app.app_context():
+        assert shop.zeus.deliver_now() == Summary(done=1)
+    assert heard == [shop.app]
 
 
 def test_deliveries_are_fixed_when_the_event_is_appended(shop: Shop) -> None:
@@ -301,8 +325,10 @@ def test_a_leased_delivery_is_left_alone_until_its_lease_ends(shop: Shop) -> Non
     outbox = shop.payments._outbox
     outbox.after_commit = lambda: None  # type: ignore[method-assign]
     shop.zeus.receive(notice("04"))
-    (delivery_id,) = outbox._due()
-    shop.payments._database.write(lambda session: outbox._claim(session, delivery_id))  # and then it died
+    ((delivery_id, receiver),) = outbox._due()
+    shop.payments._database.write(
+        lambda session: outbox._claim(session, delivery_id, receiver)
+    )  # and then it died
     assert shop.zeus.deliver_now() == Summary()
     with later(LEASE - timedelta(seconds=5)):
         assert shop.zeus.deliver_now() == Summary()
@@ -425,7 +451,6 @@ def test_a_receiver_may_close_its_payment(shop: Shop) -> None:
 
 def test_an_async_receiver_is_awaited(shop: Shop) -> None:
     """Receivers may be coroutine functions, as Flask's views may."""
-    pytest.importorskip("asgiref", reason="Flask awaits with asgiref")
     heard: list[int] = []
 
     async def listen(app: Any, *, payment: Payment, event: EventData, **extra: Any) -> None:
