@@ -83,7 +83,12 @@ class _Socket(socket.socket):
 
 
 class _SecureSocket(_Socket, ssl.SSLSocket):
-    pass
+    def recv(self, *args: Any, **kwargs: Any) -> bytes:
+        try:
+            return super().recv(*args, **kwargs)
+        except OSError:
+            self.close()  # CPython tries this before the handshake, and forgets the socket if it was reset
+            raise
 
 
 class _Response(http.client.HTTPResponse):
@@ -140,7 +145,12 @@ class _PlainConnection(HTTPConnection):
 
 
 class _SecureConnection(_PlainConnection, HTTPSConnection):
-    pass
+    def connect(self) -> None:
+        """Connect, and make sure of the handshake: CPython leaves it out where the other side has gone already."""
+        super().connect()
+        connected: Any = self.sock  # an SSLSocket, or urllib3's own where a proxy speaks TLS too
+        if connected.version() is None:
+            raise ConnectionResetError("closed before the handshake")
 
 
 class _PlainPool(HTTPConnectionPool):
