@@ -19,7 +19,7 @@ from typing import Self
 
 import requests
 from flask import Flask
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Seconds for anything that a test waits for.
@@ -42,7 +42,8 @@ class _Quiet(WSGIRequestHandler):
 @contextlib.contextmanager
 def serving(app: Flask) -> Iterator[str]:
     """Serve the app over real HTTP on a free port; yields the address."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    server = ThreadedWSGIServer("127.0.0.1", 0, app, handler=_Quiet)
+    server.daemon_threads = False  # so that closing waits for requests, which then have closed their sessions
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

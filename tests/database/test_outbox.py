@@ -299,6 +299,7 @@ def test_a_forked_worker_starts_a_thread_of_its_own(make_shop: ShopMaker, databa
     shop.awaiting(order_no="0002-2", reference="A-2")
     shop.zeus.receive(notice("04"))
     until(lambda: states(shop) == [DeliveryState.DONE])
+    shop.payments._outbox.stop()  # it may not have given its connection back yet
     shop.db.session.remove()
     shop.db.engine.dispose()
     child = os.fork()
