@@ -538,7 +538,7 @@ SPOILT: dict[str, Callable[[Peer], object]] = {
     "not HTTP": lambda peer: peer.send(SUCCESS),
     "HTTP/2": lambda peer: peer.send(b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80"),
     "101 headers": lambda peer: peer.send(endless(*[b"X-Header: %d" % each for each in range(101)])),
-    "too large": lambda peer: peer.send(reply(SUCCESS + b"\n" * LIMIT)),
+    "too large": lambda peer: peer.send(reply(SUCCESS.ljust(LIMIT + 1, b"\n"))),
     "too large without length": lambda peer: peer.send(endless() + SUCCESS + b"\n" * LIMIT),
     "redirect too large": lambda peer: peer.send(
         reply(SUCCESS + b"\n" * LIMIT, b"Location: /", status=b"302 Found")
