@@ -27,17 +27,18 @@ def deliver() -> None:
     """Tell subscribers what is due, and try again what failed.
 
     Run it every minute from cron; with ZEUS_CVS_DELIVERY=deferred nothing else delivers.
-    Exits with 1 when a delivery was given up on.
+    Exits with 1 when a delivery was given up on, or waits for a receiver that is not connected here.
 
     Example: * * * * *  flask zeus-cvs deliver
     """
     done = _payments().deliver_now()
     click.echo(
-        f"delivered {done.done}, to be tried again {done.failed}, parked {done.parked}, withdrawn {done.obsolete}"
+        f"delivered {done.done}, to be tried again {done.failed}, parked {done.parked}, obsolete {done.obsolete}"
     )
-    if waiting := _payments().stranded():
+    waiting = _payments().stranded()
+    if waiting:
         click.echo(f"waiting for receivers that are not connected here: {', '.join(waiting)}")
-    if done.parked:
+    if done.parked or waiting:
         raise click.exceptions.Exit(1)
 
 

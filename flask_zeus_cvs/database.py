@@ -6,6 +6,7 @@ because a transaction that reads first and writes later fails at once under load
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from flask_zeus_cvs.exceptions import ConfigurationError, PendingWorkError
@@ -24,6 +25,8 @@ T = TypeVar("T")
 
 #: How often a transaction that lost a race is run again; each loser lost to a winner.
 ATTEMPTS = 8
+#: Seconds that a transaction may wait for others' locks in all: ZEUS hangs up after 40.
+PATIENCE = 20
 #: SQLSTATEs of PostgreSQL and error numbers of MariaDB: serialization failure, deadlock.
 _LOST_RACE = frozenset({"40001", "40P01", 1213, 1020})
 
@@ -74,16 +77,26 @@ class Database:
 
         ``work`` may thus run several times: it does nothing outside the session. What it returns stays readable.
         """
+        give_up = time.monotonic() + PATIENCE
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with Session(self.engine, expire_on_commit=False) as session, session.begin():
-                    if self.is_sqlite:
-                        session.execute(_TAKE_WRITE_LOCK)
-                    return work(session)
-            except (IntegrityError, OperationalError, sa.exc.DBAPIError) as error:
-                if attempt == ATTEMPTS or not _lost_race(error):
+                with Session(self.engine, expire_on_commit=False) as session:
+                    with session.begin():
+                        self._prepare(session)
+                        result = work(session)
+                    for say in session.info.get(_AFTERWARDS, ()):
+                        say()
+                    return result
+            except sa.exc.DBAPIError as error:
+                if attempt == ATTEMPTS or time.monotonic() > give_up or not _lost_race(error):
                     raise
         raise AssertionError("unreachable")
+
+    def _prepare(self, session: Session) -> None:
+        if self.is_sqlite:
+            session.execute(_TAKE_WRITE_LOCK)
+        elif self.engine.dialect.name == "postgresql":
+            session.execute(_WAIT_NO_LONGER)
 
     def refuse_pending_work(self) -> None:
         """Raise `PendingWorkError` if ``db.session`` holds a lock that we would wait for in vain.
@@ -106,6 +119,13 @@ class Database:
             )
 
 
+def afterwards(session: Session, say: Callable[[], object]) -> None:
+    """Have something said once this transaction of `Database.write` is committed, and not if it is run again."""
+    session.info.setdefault(_AFTERWARDS, []).append(say)
+
+
+_AFTERWARDS = "zeus_cvs_afterwards"
+_WAIT_NO_LONGER = sa.text(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
 _TAKE_WRITE_LOCK = sa.update(Payment.__table__).where(Payment.id == -1).values(attempts=Payment.attempts)  # type: ignore[arg-type]
 
 
@@ -155,8 +175,8 @@ def _in_memory(engine: sa.Engine) -> bool:
 
 def _has_written(connection: sa.Connection) -> bool:
     driver = connection.connection.driver_connection
-    # With autocommit=False (Python 3.12) the driver is always inside a transaction: no telling.
-    if driver is None or getattr(driver, "autocommit", None) is False:
+    # With autocommit=False (Python 3.12), or a BEGIN of the host's own, reading is a transaction too: no telling.
+    if driver is None or getattr(driver, "autocommit", None) is False or driver.isolation_level is None:
         return False
     return bool(driver.in_transaction)
 
@@ -165,6 +185,8 @@ def _lost_race(error: Exception) -> bool:
     if isinstance(error, IntegrityError):
         return True
     original = getattr(error, "orig", None)
+    if getattr(original, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return True
     codes = {getattr(original, "sqlstate", None), *getattr(original, "args", ())[:1]}
     return (
         bool(codes & _LOST_RACE) if all(isinstance(each, (str, int, type(None))) for each in codes) else False

@@ -49,6 +49,7 @@ class ZeusCVS:
         database = Database(app, db)
         outbox = Outbox(app, database, settings)
         app.extensions[EXTENSION] = Payments(app, database, settings, Gateway(settings), outbox)
+        app.before_request(outbox.start)
         app.register_blueprint(make_blueprint(settings))
         app.cli.add_command(make_commands(settings))
 

@@ -70,7 +70,6 @@ class Input(StrEnum):
     RESOLVED_RECEIVED = "resolved_received"
     RESOLVED_CONFIRMED = "resolved_confirmed"
     RESOLVED_CANCELLED = "resolved_cancelled"
-    RESOLVED_IGNORED = "resolved_ignored"
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,8 @@ LIVE = frozenset({State.SUBMITTING, State.UNKNOWN, State.AWAITING_PAYMENT})
 MAY_APPLY = frozenset({State.OPEN, State.DECLINED, State.FAILED, State.EXPIRED, State.UNKNOWN})
 #: 11, 12 and 13: they speak of the old slip of a re-issue.
 AFTER_CANCEL = frozenset({Input.NOTICE_11, Input.NOTICE_12, Input.NOTICE_13})
+#: Notices that say money is gone: when one repeats after a person has decided that it is there, they must look again.
+REVERSALS = frozenset({Input.NOTICE_06, Input.NOTICE_13})
 #: Notices that say money is there: when one repeats after a cancellation, a person must look.
 MONEY_NOTICES = frozenset({Input.NOTICE_04, Input.NOTICE_05, Input.NOTICE_11, Input.NOTICE_12})
 
@@ -156,20 +157,24 @@ _BY_OURS: Mapping[State, tuple[Cell, ...]] = {
 }
 # fmt: on
 
-#: A person has decided: from any state.
-_BY_PERSON = (_RECV, _CONF, _CANC, _STAY)
+#: A person has decided, from any state: received, confirmed, cancelled. A sale that is confirmed stays so.
+_BY_PERSON = (_RECV, _CONF, _CANC)
+_BY_PERSON_CONFIRMED: Mapping[State, tuple[Cell, ...]] = {
+    State.CONFIRMED: (_STAY, _STAY, _CANC),
+    State.CONFIRMED_AFTER_CANCEL: (_CONF, _CONF, _CANC),
+}
 _OURS = tuple(Input)[len(NOTICES) : len(NOTICES) + 6]
 _PERSON = tuple(Input)[len(NOTICES) + 6 :]
 
 
 def _joined() -> Iterator[tuple[tuple[State, Input], Cell]]:
     for state in STATES:
-        row = (*_BY_NOTICE[state], *_BY_OURS[state], *_BY_PERSON)
+        row = (*_BY_NOTICE[state], *_BY_OURS[state], *_BY_PERSON_CONFIRMED.get(state, _BY_PERSON))
         for given, cell in zip((*NOTICES, *_OURS, *_PERSON), row, strict=True):
             yield (state, given), cell
 
 
-#: Every state and every input: 13 × 19 cells.
+#: Every state and every input: 13 × 18 cells.
 TABLE: Mapping[tuple[State, Input], Cell] = MappingProxyType(dict(_joined()))
 
 #: The event that belongs to a state, when an application enters it by a notice, an answer, a sweep or a person.

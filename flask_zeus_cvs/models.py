@@ -17,7 +17,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, composite, mapped_column, relationship
 
 from flask_zeus_cvs.customer import Customer
-from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, EventKind, State
+from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, MAY_APPLY, EventKind, State
 from flask_zeus_cvs.protocol.codes import Store
 
 #: Japan has no daylight saving time.
@@ -87,6 +87,7 @@ class ReviewReason(StrEnum):
 
     OUT_OF_ORDER = "out_of_order"
     REPEATED_AFTER_CANCEL = "repeated_after_cancel"
+    CANCELLED_AGAIN = "cancelled_again"
     WRONG_AMOUNT = "wrong_amount"
     UNKNOWN_ORDER = "unknown_order"
     FOREIGN_MERCHANT = "foreign_merchant"
@@ -188,6 +189,8 @@ class Payment(Base):
     expires_at: Mapped[datetime | None] = mapped_column(index=True)
     expired_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
+    #: When `payment_expired` was appended for the slip that was out last.
+    expiry_told_at: Mapped[datetime | None]
     #: When `fulfillment_ready` was appended: once per payment.
     fulfilled_at: Mapped[datetime | None]
     #: Applications that count against ZEUS_CVS_MAX_ATTEMPTS.
@@ -214,9 +217,13 @@ class Payment(Base):
         leading = self.application
         if self.closed_at is not None:
             return State.CLOSED
-        if self.expired_at is not None and self.is_over:
-            return State.EXPIRED
-        return leading.state if leading is not None else State.OPEN
+        state = leading.state if leading is not None else State.OPEN
+        return State.EXPIRED if self.expired_at is not None and state in MAY_APPLY else state
+
+    @property
+    def holds_money(self) -> bool:
+        """Whether any of its applications does."""
+        return any(each.state in HOLDS_MONEY for each in self.applications)
 
     @property
     def is_over(self) -> bool:
@@ -272,6 +279,8 @@ class Application(Base):
     #: The request parameter that ZEUS named as wrong, or blank.
     parameter: Mapped[str] = mapped_column(sa.String(12), default="")
     test: Mapped[bool] = mapped_column(default=False)
+    #: Made on ZEUS's screen and not by us: it counts as no attempt.
+    reissued: Mapped[bool] = mapped_column(default=False)
     customer: Mapped[Customer] = composite(
         mapped_column("customer_name", sa.String(40)),
         mapped_column("customer_phone", sa.String(11)),
@@ -292,14 +301,18 @@ class Application(Base):
 
     @property
     def rank(self) -> int:
-        """2 with money, 1 while a slip is there or on its way, else 0: the highest leads its payment."""
+        """The highest leads its payment: money, then a slip that is out or on its way, then whatever stands."""
         state = self.state
-        return 2 if state in HOLDS_MONEY else 1 if state in LIVE and state is not State.UNKNOWN else 0
+        if state in HOLDS_MONEY:
+            return 2
+        if state in (State.SUBMITTING, State.AWAITING_PAYMENT):
+            return 1
+        return -1 if state in (State.SUPERSEDED, State.CANCELLED_AFTER_CANCEL) else 0
 
     @property
     def deadline(self) -> datetime | None:
         """The end of the last day for paying, 24:00 JST; None while ZEUS has not told."""
-        if self.pay_limit is None:
+        if self.pay_limit is None or self.pay_limit.year >= date.max.year:
             return None
         return datetime.combine(self.pay_limit, time(), JST) + timedelta(days=1)
 

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from flask_zeus_cvs.database import Database, lock
 from flask_zeus_cvs.exceptions import LeaseLost
-from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, EventKind, State
+from flask_zeus_cvs.lifecycle import EventKind, State
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment, now
 from flask_zeus_cvs.settings import DeliveryMode, FulfillOn, Settings
 from flask_zeus_cvs.signals import SIGNALS, EventData, Receiver
@@ -35,8 +35,13 @@ FIRST_RETRY = timedelta(seconds=40)
 LONGEST_RETRY = timedelta(hours=12)
 #: Each wait is stretched or shortened at random by up to this share, so that retries spread.
 JITTER = 0.2
+#: How long an expiry waits while the customer is applying again.
+POSTPONED = timedelta(minutes=15)
 #: How often the background thread looks for what is due although nobody woke it.
 POLL_SECONDS = 30.0
+
+
+_LOOKED_AT_AGAIN = (EventKind.FULFILLMENT_READY, EventKind.PAYMENT_EXPIRED, EventKind.DEADLINE_NEAR)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Outbox:
         self._database = database
         self._settings = settings
         self._thread = _Background(self, app.name)
+        self._named: list[str] = []
 
     def append(
         self,
@@ -101,18 +107,62 @@ class Outbox:
             previous_state=previous_state,
             test=bool(application and application.test),
         )
-        event.deliveries = [
-            Delivery(subscriber=name) for name in sorted(SIGNALS[kind].subscribers(self._app))
-        ]
+        names = sorted(SIGNALS[kind].subscribers(self._app))
+        event.deliveries = [Delivery(subscriber=name) for name in names]
         session.add(event)
+        if kind is EventKind.FULFILLMENT_READY and payment is not None and not names:
+            log.error(
+                "Payment %d may ship, and no receiver of fulfillment_ready is connected in this process. "
+                "Connect the same receivers in every process that takes notices.",
+                payment.id,
+                extra={"action": "no_subscriber"},
+            )
         return event
+
+    def revive(self, session: Session, payment: Payment) -> None:
+        """Make the payment's shipment due again for those whom it was kept from: what was undone is true again."""
+        self._change(
+            session, payment, EventKind.FULFILLMENT_READY, DeliveryState.OBSOLETE, DeliveryState.PENDING
+        )
+
+    def withdraw(self, session: Session, payment: Payment) -> None:
+        """Keep the payment's expiry from those who have not heard of it: there is a new slip."""
+        self._change(
+            session, payment, EventKind.PAYMENT_EXPIRED, DeliveryState.PENDING, DeliveryState.OBSOLETE
+        )
+
+    def _change(
+        self, session: Session, payment: Payment, kind: EventKind, before: DeliveryState, after: DeliveryState
+    ) -> None:
+        session.flush()
+        events = sa.select(Event.id).where(Event.payment_id == payment.id, Event.kind == kind)
+        session.execute(
+            sa.update(Delivery)
+            .where(Delivery.event_id.in_(events), Delivery.state == before, Delivery.lease.is_(None))
+            .values(state=after, due_at=now(), attempts=0)
+            .execution_options(synchronize_session=False)
+        )
 
     def after_commit(self) -> None:
         """Deliver in the way that ZEUS_CVS_DELIVERY names; never raises. Nothing of ours may be locked any more."""
         if self._settings.delivery is DeliveryMode.INLINE:
             self.try_to_deliver()
         elif self._settings.delivery is DeliveryMode.BACKGROUND:
-            self._thread.wake()
+            self.start(look=True)
+
+    def start(self, *, look: bool = False) -> None:
+        """See that the background thread runs, if there is to be one; ``look``: have it look now."""
+        if self._settings.delivery is not DeliveryMode.BACKGROUND:
+            return
+        try:
+            self._thread.wake(look=look)
+        except RuntimeError as error:  # no thread to be had: the next request, or cron, delivers
+            log.error("Delivering failed: %s", _where(error), extra={"action": "delivery_failed"})
+
+    def deliver_here(self) -> None:
+        """Deliver what is due in this thread, unless that is left to others; never raises. For cron's commands."""
+        if self._settings.delivery is not DeliveryMode.DEFERRED:
+            self.try_to_deliver()
 
     def deliver_due(self) -> Summary:
         """Deliver whatever is due, in this thread, until nothing is; returns what was done.
@@ -132,13 +182,27 @@ class Outbox:
     def stranded(self) -> list[str]:
         """Name the receivers for which something is due, and that are not connected in this process."""
         with self._database.reading() as session:
-            waiting = session.execute(
-                sa.select(Event.kind, Delivery.subscriber)
+            waiting = (
+                sa.select(Delivery.subscriber)
                 .join(Delivery.event)
                 .where(*_claimable(now()), sa.not_(self._known()))
-                .distinct()
             )
-            return sorted({subscriber for _, subscriber in waiting})
+            return sorted(session.scalars(waiting.distinct()))
+
+    def name_stranded(self) -> None:
+        """Log the names of `stranded`, each set of them once."""
+        try:
+            names = self.stranded()
+        except Exception as error:
+            log.error("Delivering failed: %s", _where(error), extra={"action": "delivery_failed"})
+            return
+        if names and names != self._named:
+            log.error(
+                "Deliveries wait for receivers that are not connected in this process: %s",
+                ", ".join(names),
+                extra={"action": "stranded"},
+            )
+        self._named = names
 
     def _known(self) -> sa.ColumnElement[bool]:
         """Match the deliveries whose receiver is connected in this process."""
@@ -181,7 +245,7 @@ class Outbox:
             return claim
         try:
             self._call(claim)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return self._failed(claim, error)
         return Summary(done=1)
 
@@ -200,8 +264,12 @@ class Outbox:
         delivery = session.get_one(Delivery, delivery_id)
         if self._overtaken(session, delivery.event):
             delivery.state = DeliveryState.OBSOLETE
-            self._give_back(session, delivery.event)
+            delivery.lease = delivery.leased_until = None
             return Summary(obsolete=1)
+        if self._too_early(delivery.event):
+            delivery.due_at, delivery.attempts = moment + POSTPONED, delivery.attempts - 1
+            delivery.lease = delivery.leased_until = None
+            return None
         if delivery.attempts > self._settings.delivery_attempts:  # its workers died, each time
             delivery.state = DeliveryState.PARKED
             return Summary(parked=1)
@@ -209,23 +277,25 @@ class Outbox:
 
     def _overtaken(self, session: Session, event: Event) -> bool:
         """Tell, under the payment's lock, whether what the event says has ceased to be true."""
-        if (
-            event.kind not in (EventKind.FULFILLMENT_READY, EventKind.PAYMENT_EXPIRED)
-            or event.payment_id is None
-        ):
+        if event.kind not in _LOOKED_AT_AGAIN or event.payment_id is None:
             return False
         payment = lock(session, event.payment_id)
-        states = {each.state for each in payment.applications} if payment else set()
-        if event.kind is EventKind.PAYMENT_EXPIRED:
-            return bool(states & (HOLDS_MONEY | LIVE))
-        return not states & paid_states(self._settings)
+        if payment is None:
+            return True
+        if event.kind is EventKind.FULFILLMENT_READY:
+            return not payment.holds_money
+        if event.kind is EventKind.DEADLINE_NEAR:
+            reminded = session.get_one(Application, event.application_id)
+            return payment.holds_money or reminded.state is not State.AWAITING_PAYMENT
+        return payment.holds_money or any(
+            each.state is State.AWAITING_PAYMENT for each in payment.applications
+        )
 
-    def _give_back(self, session: Session, event: Event) -> None:
-        """Let the payment have its one `fulfillment_ready` yet, if nobody was told of this one."""
-        if event.kind is EventKind.FULFILLMENT_READY and event.payment is not None:
-            session.flush()
-            if all(each.state is DeliveryState.OBSOLETE for each in event.deliveries):
-                event.payment.fulfilled_at = None
+    def _too_early(self, event: Event) -> bool:
+        """Tell whether an expiry must wait: the customer is applying again, and nobody knows yet what comes of it."""
+        if event.kind is not EventKind.PAYMENT_EXPIRED or event.payment is None:
+            return False
+        return not event.payment.is_over
 
     def _call(self, claim: _Claim) -> None:
         """Call one receiver and mark it done in one transaction of ``db.session``."""
@@ -237,11 +307,7 @@ class Outbox:
                 self._app.ensure_sync(claim.receiver)(self._app, payment=event.payment, event=data_of(event))
                 marked = session.execute(
                     sa.update(Delivery)
-                    .where(
-                        Delivery.id == claim.delivery_id,
-                        Delivery.state == DeliveryState.PENDING,
-                        Delivery.lease == claim.lease,
-                    )
+                    .where(*_leased_to(claim))
                     .values(
                         state=DeliveryState.DONE, done_at=now(), lease=None, leased_until=None, last_error=""
                     )
@@ -254,7 +320,7 @@ class Outbox:
                 session.rollback()
                 raise
 
-    def _failed(self, claim: _Claim, error: Exception) -> Summary:
+    def _failed(self, claim: _Claim, error: BaseException) -> Summary:
         """Put a failed delivery off, or park it; says which receiver failed and where, never with what message."""
         parked = claim.attempts >= self._settings.delivery_attempts
         where = _where(error)
@@ -262,11 +328,7 @@ class Outbox:
         def record(session: Session) -> None:
             session.execute(
                 sa.update(Delivery)
-                .where(
-                    Delivery.id == claim.delivery_id,
-                    Delivery.state == DeliveryState.PENDING,
-                    Delivery.lease == claim.lease,
-                )
+                .where(*_leased_to(claim))
                 .values(
                     state=DeliveryState.PARKED if parked else DeliveryState.PENDING,
                     due_at=now() + retry_after(claim.attempts),
@@ -322,7 +384,15 @@ def _claimable(moment: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
-def _where(error: Exception) -> str:
+def _leased_to(claim: _Claim) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        Delivery.id == claim.delivery_id,
+        Delivery.state == DeliveryState.PENDING,
+        Delivery.lease == claim.lease,
+    )
+
+
+def _where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}"
@@ -340,11 +410,14 @@ class _Background:
         self._owner = 0
         self._thread: threading.Thread | None = None
 
-    def wake(self) -> None:
-        """Have the thread look now; starts it if this process has none."""
+    def wake(self, *, look: bool) -> None:
+        """Start the thread if this process has none, which then looks at once; ``look``: have it look in any case."""
         if self._owner != os.getpid():  # a forked child inherits the objects, not the thread
             self._guard, self._call = threading.Lock(), threading.Event()
             self._owner, self._thread = os.getpid(), None
+        running = self._thread is not None and self._thread.is_alive()
+        if running and not look:
+            return
         self._call.set()
         with self._guard:
             if self._thread is None or not self._thread.is_alive():
@@ -362,8 +435,10 @@ class _Background:
 
     def _run(self) -> None:
         while True:
-            self._call.wait(POLL_SECONDS)
+            called = self._call.wait(POLL_SECONDS)
             if self._stopping:
                 return
             self._call.clear()
             self._outbox.try_to_deliver()
+            if not called:
+                self._outbox.name_stranded()

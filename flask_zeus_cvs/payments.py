@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, object_session
 
 from flask_zeus_cvs.customer import Customer, checked, normalize
-from flask_zeus_cvs.database import Database, lock, note_lock, quoting_nothing
+from flask_zeus_cvs.database import Database, afterwards, lock, note_lock, quoting_nothing
 from flask_zeus_cvs.exceptions import (
     ConfigurationError,
     GatewayError,
@@ -46,6 +46,7 @@ from flask_zeus_cvs.lifecycle import (
     LIVE,
     MAY_APPLY,
     MONEY_NOTICES,
+    REVERSALS,
     TABLE,
     EventKind,
     Input,
@@ -95,12 +96,11 @@ class Obstacle(StrEnum):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a notice: its row, its verdict, and whether it was a repeat or told us a new order number."""
+    """What became of a notice: its row, its verdict, and whether it was a repeat."""
 
     notification_id: int
     verdict: Verdict
     repeat: bool = False
-    bound: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Payments:
         earlier = session.scalar(
             sa.select(Payment)
             .where(Payment.once_key == wanted.reference)
-            .with_for_update()
+            .with_for_update(key_share=True)
             .execution_options(populate_existing=True)
         )
         note_lock(session)
@@ -206,7 +206,7 @@ class Payments:
                 return earlier
             if obstacle in _UNDER_WAY:  # two slips of one order could both be paid
                 raise NotPayable(obstacle)
-            earlier.closed_at = now()
+        earlier.closed_at = earlier.closed_at or now()  # money that still comes for it is a review
         earlier.once_key = None
         session.flush()
         return None
@@ -279,12 +279,10 @@ class Payments:
         )
         if request is not None:
             answer = self._ask(request, application_id)
-            order_no = self._database.write(lambda session: self._settle(session, application_id, answer))
-            if order_no is not None:
-                self._retry_waiting(order_no)
+            self._database.write(lambda session: self._settle(session, application_id, answer))
             self._outbox.after_commit()
         stale = object_session(payment)
-        if stale is not None:
+        if stale is not None and not stale.is_modified(payment):
             stale.expire(payment)
         with self._database.reading() as session:
             return session.get_one(Application, application_id, options=[joinedload(Application.payment)])
@@ -363,17 +361,16 @@ class Payments:
             )
         return answer
 
-    def _settle(self, session: Session, application_id: int, answer: Answer | Input) -> str | None:
-        """Store what came of the POST; returns the order number that is known now.
-
-        An answer fills blanks and never lowers a state that a notice has set.
-        """
+    def _settle(self, session: Session, application_id: int, answer: Answer | Input) -> None:
+        """Store what came of the POST: an answer fills blanks and never lowers a state that a notice has set."""
         application = _locked_application(session, application_id)
+        before = application.order_no
         given = answer if isinstance(answer, Input) else _INPUT_OF[answer.outcome]
         if isinstance(answer, Answer) and given is not Input.UNKNOWN:
             self._fill_from_answer(session, application, answer)
         self._step(session, application, given, ReviewReason.ANSWER_CONTRADICTS)
-        return application.order_no
+        if application.order_no != before:
+            self._take_waiting(session, application)
 
     def _fill_from_answer(self, session: Session, application: Application, answer: Answer) -> None:
         if answer.order_no and not self._may_bind(session, application, answer.order_no):
@@ -401,15 +398,16 @@ class Payments:
         try:
             notice = Notice.parse(raw, self.settings.callback_encoding)
         except UnreadableNotice as error:
-            self._keep_unreadable(error, source)
+            self.keep_unreadable(error, source)
             raise
         receipt = self._database.write(lambda session: self._take(session, notice, source))
-        if notice.order_no and (receipt.bound or receipt.verdict is Verdict.WAITING):
-            self._retry_waiting(notice.order_no)
+        if receipt.verdict is Verdict.WAITING:
+            self._look_again(notice.order_no)
         self._outbox.after_commit()
         return receipt
 
-    def _keep_unreadable(self, error: UnreadableNotice, source: str) -> None:
+    def keep_unreadable(self, error: UnreadableNotice, source: str = "callback") -> None:
+        """Keep the bytes of a notice that cannot be acted on, with a review; commits. A repeat is only counted."""
         raw = error.raw[:MAX_RAW]
         identity = hashlib.sha256(b"unreadable:" + raw).hexdigest()
 
@@ -496,19 +494,21 @@ class Payments:
     def _look_at_repeat(
         self, session: Session, payment: Payment, notice: Notice, known: Notification
     ) -> None:
-        """Raise one review if money is told of again after it was taken back; any other repeat means nothing."""
+        """Raise one review if money is told of again after it was taken back, or taken back again after a person's
+        decision that it is there; any other repeat means nothing."""
         application = session.get(Application, known.application_id) if known.application_id else None
-        if application is None or Input(notice.status) not in MONEY_NOTICES:
+        if application is None:
             return
-        if application.state not in (State.CANCELLED, State.CANCELLED_AFTER_CANCEL):
+        given, state = Input(notice.status), application.state
+        if given in MONEY_NOTICES and state in (State.CANCELLED, State.CANCELLED_AFTER_CANCEL):
+            reason = ReviewReason.REPEATED_AFTER_CANCEL
+        elif given in REVERSALS and state in HOLDS_MONEY and known.verdict is Verdict.APPLIED:
+            reason = ReviewReason.CANCELLED_AGAIN
+        else:
             return
-        reviewed = session.scalar(
-            sa.select(sa.func.count(Review.id)).where(
-                Review.notification_id == known.id, Review.reason == ReviewReason.REPEATED_AFTER_CANCEL
-            )
-        )
-        if not reviewed:
-            self._review(session, ReviewReason.REPEATED_AFTER_CANCEL, payment, application, known)
+        asked = sa.select(Review.id).where(Review.notification_id == known.id, Review.reason == reason)
+        if session.scalar(asked.limit(1)) is None:
+            self._review(session, reason, payment, application, known)
 
     def _apply(self, session: Session, payment: Payment, notice: Notice, row: Notification) -> Receipt:
         row.payment_id = payment.id
@@ -518,6 +518,7 @@ class Payments:
             return Receipt(row.id, row.verdict)
         known = {each.order_no for each in payment.applications}
         application = self._application_for(session, payment, notice, row)
+        bound = application.order_no not in known
         row.application_id = application.id
         _fill_blanks(application, notice)
         before = application.state
@@ -529,7 +530,9 @@ class Payments:
             if application.state is not before
             else Verdict.NO_EFFECT
         )
-        return Receipt(row.id, row.verdict, bound=application.order_no not in known)
+        if bound:
+            self._take_waiting(session, application)
+        return Receipt(row.id, row.verdict)
 
     def _application_for(
         self, session: Session, payment: Payment, notice: Notice, row: Notification
@@ -540,7 +543,8 @@ class Payments:
                 return each
         family = [each for each in payment.applications if each.sendid == notice.sendid]
         if not notice.order_no:
-            return family[-1]
+            standing = [each for each in family if each.state not in _REPLACED]
+            return (standing or family)[-1]
         unbound = [each for each in family if each.order_no is None]
         old_slip = Input(notice.status) in AFTER_CANCEL
         if unbound and not old_slip:
@@ -563,6 +567,7 @@ class Payments:
             order_no=notice.order_no,
             customer=model.customer,
             test=model.test,
+            reissued=True,
             created_at=moment,
             answer_due_at=moment,
         )
@@ -570,28 +575,49 @@ class Payments:
         session.flush()
         return application
 
-    def _retry_waiting(self, order_no: str) -> None:
-        """Take again the notices that came before anybody knew their order number."""
-        with self._database.reading() as session:
-            known = session.scalar(sa.select(Application.id).where(Application.order_no == order_no))
-            waiting = session.scalars(
-                sa.select(Notification.raw)
-                .where(Notification.order_no == order_no, Notification.verdict == Verdict.WAITING)
-                .order_by(Notification.id)
-            ).all()
-        for raw in waiting if known is not None else ():
-            notice = Notice.parse(raw, self.settings.callback_encoding)
-            self._database.write(lambda session, notice=notice: self._take_waiting(session, notice))  # type: ignore[misc]
+    def _look_again(self, order_no: str) -> None:
+        """Take what waits for an order number, if an answer has stored it meanwhile; never raises.
 
-    def _take_waiting(self, session: Session, notice: Notice) -> None:
-        payment_id = self._payment_of(session, notice)
-        payment = lock(session, payment_id) if payment_id is not None else None
-        row = session.scalar(
-            sa.select(Notification).where(Notification.identity == notice.identity).with_for_update()
-        )
-        if payment is None or row is None or row.verdict is not Verdict.WAITING:
+        Whichever of the two commits last sees the other; what this misses, the sweep finds.
+        """
+        if not order_no:
             return
-        self._apply_waiting(session, payment, notice, row)
+        try:
+            self._each(self._known_meanwhile(order_no), self._take_one_waiting)
+        except sa.exc.DBAPIError as error:
+            log.error("A waiting notice was left to the sweep: %s", type(error).__name__)
+
+    def _known_meanwhile(self, order_no: str | None = None) -> sa.Select[Any]:
+        found = (
+            sa.select(Notification.id)
+            .join(Application, Application.order_no == Notification.order_no)
+            .where(Notification.verdict == Verdict.WAITING)
+        )
+        return found if order_no is None else found.where(Notification.order_no == order_no)
+
+    def _take_one_waiting(self, session: Session, notification_id: int) -> bool:
+        row = session.get_one(Notification, notification_id)
+        application_id = session.scalar(sa.select(Application.id).where(Application.order_no == row.order_no))
+        if application_id is None:
+            return False
+        self._take_waiting(session, _locked_application(session, application_id))
+        return True
+
+    def _take_waiting(self, session: Session, application: Application) -> None:
+        """Take the notices that came before anybody knew the application's order number; its payment is locked."""
+        if application.order_no is None:
+            return
+        session.flush()
+        waiting = session.scalars(
+            sa.select(Notification)
+            .where(Notification.order_no == application.order_no, Notification.verdict == Verdict.WAITING)
+            .order_by(Notification.id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        ).all()
+        for row in waiting:
+            notice = Notice.parse(row.raw, self.settings.callback_encoding)
+            self._apply_waiting(session, application.payment, notice, row)
 
     def _apply_waiting(
         self, session: Session, payment: Payment, notice: Notice, row: Notification
@@ -618,7 +644,7 @@ class Payments:
         notification: Notification | None = None,
     ) -> bool:
         """Move one application by the table, under its payment's lock; returns whether a review was raised."""
-        payment, before = application.payment, application.state
+        payment, before = application.payment, application.stored_state
         cell = TABLE[before, given]
         after = cell.state or before
         if cell.state is not None:
@@ -630,16 +656,24 @@ class Payments:
         if after in HOLDS_MONEY and before not in HOLDS_MONEY and not decided:
             reasons += self._money_reviews(session, payment, application)
         ready = (after is not before or decided) and self._may_fulfill(session, application, decided=decided)
-        if ready and payment.closed_at is not None and not decided and not reasons:
+        called_off = payment.closed_at is not None and payment.fulfilled_at is None
+        if ready and called_off and not (decided or reasons or self._questioned(session, application)):
             reasons.append(ReviewReason.PAID_AFTER_CLOSE)
-        kinds = [
-            kind
-            for kind in events(before, given, after)
-            if kind is not EventKind.PAYMENT_EXPIRED or (payment.is_over and payment.closed_at is None)
+        kinds: list[EventKind] = [
+            kind for kind in events(before, given, after) if kind is not EventKind.PAYMENT_EXPIRED
         ]
+        if EventKind.APPLICATION_ACCEPTED in kinds:
+            payment.expiry_told_at = None
+            self._outbox.withdraw(session, payment)
+        if self._expiry_is_news(payment):
+            payment.expiry_told_at = now()
+            kinds.append(EventKind.PAYMENT_EXPIRED)
         if ready and not reasons:
-            payment.fulfilled_at = now()
-            kinds.append(EventKind.FULFILLMENT_READY)
+            if payment.fulfilled_at is None:
+                payment.fulfilled_at = now()
+                kinds.append(EventKind.FULFILLMENT_READY)
+            else:
+                self._outbox.revive(session, payment)
         for kind in kinds:
             self._outbox.append(
                 session,
@@ -652,6 +686,12 @@ class Payments:
         for each in reasons:
             self._review(session, each, payment, application, notification)
         return bool(reasons)
+
+    def _expiry_is_news(self, payment: Payment) -> bool:
+        """Tell whether a slip has expired, nothing else is left of the payment, and subscribers do not know."""
+        if payment.expiry_told_at is not None or payment.closed_at is not None or not payment.is_over:
+            return False
+        return any(each.state is State.EXPIRED for each in payment.applications)
 
     def _money_reviews(
         self, session: Session, payment: Payment, application: Application
@@ -670,23 +710,25 @@ class Payments:
         return reasons
 
     def _may_fulfill(self, session: Session, application: Application, *, decided: bool) -> bool:
-        """Tell whether goods may ship now: once per payment, no test, and no question about this money.
-
-        Once a question was raised, only a person's decision ships.
-        """
-        if (
-            application.state not in paid_states(self.settings)
-            or application.payment.fulfilled_at is not None
-        ):
+        """Tell whether goods may ship now: no test, and no question about this money that a person has left open
+        or answered with no."""
+        if application.state not in paid_states(self.settings):
             return False
         if application.test and not self.settings.test_fulfills:
             return False
         if decided:
             return True
-        questioned = sa.select(Review.id).where(
-            Review.application_id == application.id, Review.reason.in_(_MONEY_QUESTIONS)
+        unanswered = sa.or_(
+            Review.resolution.is_(None), Review.resolution.in_((Resolution.IGNORED, Resolution.CANCELLED))
         )
-        return session.scalar(questioned.limit(1)) is None
+        return not self._questioned(session, application, unanswered)
+
+    def _questioned(self, session: Session, application: Application, *how: sa.ColumnElement[bool]) -> bool:
+        """Tell whether a person was asked about the money of this application."""
+        asked = sa.select(Review.id).where(
+            Review.application_id == application.id, Review.reason.in_(_MONEY_QUESTIONS), *how
+        )
+        return session.scalar(asked.limit(1)) is not None
 
     def _review(
         self,
@@ -712,12 +754,9 @@ class Payments:
             notification=notification,
             previous_state=application.state if application else None,
         )
-        log.error(
-            "A person must look: %s%s",
-            reason.value,
-            f" (payment {payment.id})" if payment else "",
-            extra={"action": "review", "reason": reason.value},
-        )
+        about = f" (payment {payment.id})" if payment else ""
+        extra = {"action": "review", "reason": reason.value}
+        afterwards(session, lambda: log.error("A person must look: %s%s", reason.value, about, extra=extra))
         return review
 
     # --- resolve ---------------------------------------------------------------------------------
@@ -766,14 +805,13 @@ class Payments:
         if resolution is not Resolution.IGNORED:
             application = self._subject(session, review, locked)
             review.application_id = application.id
+            _resolved(review, resolution, by, note)
             self._step(
-                session,
-                application,
-                Input(f"resolved_{resolution}"),
-                review.reason,
-                review.notification,
+                session, application, Input(f"resolved_{resolution}"), review.reason, review.notification
             )
-        _resolved(review, resolution, by, note)
+            self._take_waiting(session, application)
+        else:
+            _resolved(review, resolution, by, note)
         return review
 
     def _subject(self, session: Session, review: Review, payment: Payment | None) -> Application:
@@ -807,14 +845,16 @@ class Payments:
 
         A slip expires at the deadline's 24:00 JST plus EXPIRY_GRACE_HOURS (59 days after creation if no
         deadline is known), never with money or an open review on its payment. Each in a transaction of its own.
+        Subscribers are told in this thread.
         """
         self._database.refuse_pending_work()
+        self._each(self._known_meanwhile(), self._take_one_waiting)
         sweep = Sweep(
             expired=self._each(self._unpaid(), self._expire_slip),
             ended=self._each(self._run_out(), self._end_offer),
             reminded=self._each(self._near(), self._remind),
         )
-        self._outbox.after_commit()
+        self._outbox.deliver_here()
         return sweep
 
     def deliver_now(self) -> Summary:
@@ -867,8 +907,15 @@ class Payments:
         return True
 
     def _run_out(self) -> sa.Select[Any]:
+        standing = sa.exists().where(
+            Application.payment_id == Payment.id,
+            Application.stored_state.not_in((State.DECLINED, State.FAILED, State.EXPIRED)),
+        )
         return sa.select(Payment.id).where(
-            Payment.expires_at <= now(), Payment.expired_at.is_(None), Payment.closed_at.is_(None)
+            Payment.expires_at <= now(),
+            Payment.expired_at.is_(None),
+            Payment.closed_at.is_(None),
+            sa.not_(standing),
         )
 
     def _end_offer(self, session: Session, payment_id: int) -> bool:
@@ -879,7 +926,8 @@ class Payments:
         if not payment.is_over or before not in MAY_APPLY:
             return False
         payment.expired_at = now()
-        if before is not State.EXPIRED:
+        if payment.expiry_told_at is None:
+            payment.expiry_told_at = now()
             self._outbox.append(
                 session,
                 EventKind.PAYMENT_EXPIRED,
@@ -902,7 +950,9 @@ class Payments:
         deadline = application.deadline
         if application.state is not State.AWAITING_PAYMENT or application.reminded_at is not None:
             return False
-        if deadline is None or deadline <= now() or application.payment.closed_at is not None:
+        if deadline is None or deadline <= now():
+            return False
+        if application.payment.closed_at is not None or application.payment.holds_money:
             return False
         application.reminded_at = now()
         self._outbox.append(
@@ -923,9 +973,7 @@ _INPUT_OF = {
     Outcome.declined: Input.DECLINED,
     Outcome.unknown: Input.UNKNOWN,
 }
-_DECISIONS = frozenset(
-    {Input.RESOLVED_RECEIVED, Input.RESOLVED_CONFIRMED, Input.RESOLVED_CANCELLED, Input.RESOLVED_IGNORED}
-)
+_DECISIONS = frozenset({Input.RESOLVED_RECEIVED, Input.RESOLVED_CONFIRMED, Input.RESOLVED_CANCELLED})
 _MONEY_QUESTIONS = (ReviewReason.PAID_AFTER_CLOSE, ReviewReason.PAID_TWICE, ReviewReason.PAID_AFTER_CANCEL)
 #: A slip in one of these has been replaced already; a further re-issue replaces its successor.
 _REPLACED = frozenset(
@@ -1021,6 +1069,8 @@ def _fill_blanks(application: Application, source: Answer | Notice) -> None:
 def _spare_attempt(application: Application, given: Input) -> None:
     """What was never sent, and what failed for maintenance, does not count against MAX_ATTEMPTS."""
     info = ERROR_CODES.get(application.error_code)
+    if application.reissued:
+        return
     if given is Input.NOT_SENT or (info is not None and info.maintenance):
         application.payment.attempts = max(0, application.payment.attempts - 1)
 

@@ -33,7 +33,7 @@ from werkzeug.exceptions import HTTPException
 from flask_zeus_cvs.exceptions import InvalidCustomer, NotPayable, UnreadableNotice, ZeusCVSError
 from flask_zeus_cvs.lifecycle import HOLDS_MONEY, State
 from flask_zeus_cvs.models import Application, Payment
-from flask_zeus_cvs.payments import Payments, payments_of
+from flask_zeus_cvs.payments import MAX_RAW, Payments, payments_of
 from flask_zeus_cvs.protocol.codes import STORES, Store
 from flask_zeus_cvs.protocol.messages import Notice
 from flask_zeus_cvs.settings import Settings
@@ -43,9 +43,6 @@ from flask_zeus_cvs.web.guard import Caller, Refusal, parsed_address, refusal, s
 from flask_zeus_cvs.web.wording import FORM_FIELDS
 
 logger = logging.getLogger(__name__)
-
-#: Bytes of a notice that are read at most; the manual's fourteen parameters fill less than one eighth of it.
-NOTICE_LIMIT = 8 * 1024
 
 #: Which page a state has, under ``zeus_cvs/result/``; while a slip waits to be paid, its store's own.
 RESULT_PAGES: Mapping[State, str] = MappingProxyType(
@@ -264,6 +261,9 @@ def callback(callback_token: str | None = None) -> ResponseReturnValue:  # noqa:
     payments = payments_of(current_app)
     raw: bytes = g.zeus_cvs_notice
     try:
+        if g.zeus_cvs_cut:
+            payments.keep_unreadable(UnreadableNotice(raw, f"cut off, or longer than {MAX_RAW} bytes"))
+            return _brief("Not understood", 400)
         payments.receive(raw)
     except UnreadableNotice:  # kept, with a review
         return _brief("Not understood", 400)
@@ -286,15 +286,8 @@ def _read_notice(settings: Settings) -> None:
     if reason is not None:
         _log_refusal(reason)
         _stop(_brief("Forbidden", 403))
-    raw = request.query_string if request.method == "GET" else _body()
-    if raw is None or len(raw) > NOTICE_LIMIT:
-        logger.warning(
-            "A notice was cut off or is longer than %s bytes, and was not read.",
-            NOTICE_LIMIT,
-            extra={"action": "callback", "outcome": "too_long"},
-        )
-        _stop(_brief("Not understood", 400))
-    g.zeus_cvs_notice = raw
+    raw, cut = (request.query_string, False) if request.method == "GET" else _body()
+    g.zeus_cvs_notice, g.zeus_cvs_cut = raw[:MAX_RAW], cut or len(raw) > MAX_RAW
 
 
 def _caller() -> Caller:
@@ -308,18 +301,18 @@ def _caller() -> Caller:
     )
 
 
-def _body() -> bytes | None:
-    """Read the body to one byte over the limit; None if it is over the host's own, or was cut off."""
+def _body() -> tuple[bytes, bool]:
+    """Read the body to one byte over the limit; with it, whether it is over the host's own limit or was cut off."""
     raw = b""
     try:
-        while len(raw) <= NOTICE_LIMIT:
-            more = request.stream.read(NOTICE_LIMIT + 1 - len(raw))
+        while len(raw) <= MAX_RAW:
+            more = request.stream.read(MAX_RAW + 1 - len(raw))
             if not more:
                 break
             raw += more
     except HTTPException:
-        return None
-    return raw
+        return raw, True
+    return raw, False
 
 
 def _log_refusal(reason: Refusal) -> None:

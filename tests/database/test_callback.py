@@ -13,8 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_zeus_cvs import PendingWorkError, State
 from flask_zeus_cvs.models import Notification, Review, ReviewReason, Verdict
-from flask_zeus_cvs.payments import Payments
-from flask_zeus_cvs.web.views import NOTICE_LIMIT
+from flask_zeus_cvs.payments import MAX_RAW, Payments
 from tests.conftest import Shop, ShopMaker
 from tests.visitors import Zeus
 
@@ -227,22 +226,24 @@ def test_agent_is_checked_on_port_80_only(make_shop: ShopMaker, base_url: str, a
 def test_a_notice_of_the_greatest_size_is_taken(sqlite_shop: Shop) -> None:
     """Exactly the limit passes, by either method."""
     sqlite_shop.awaiting()
-    longest = PAID + b"&x=" + b"x" * (NOTICE_LIMIT - len(PAID) - 3)
+    longest = PAID + b"&x=" + b"x" * (MAX_RAW - len(PAID) - 3)
 
     assert Zeus(sqlite_shop.app).post(longest).status_code == 200
     assert Zeus(sqlite_shop.app).call(longest).status_code == 200
 
 
-@pytest.mark.parametrize("size", [NOTICE_LIMIT + 1, 1_000_000])
-def test_a_longer_one_is_not_read(sqlite_shop: Shop, size: int) -> None:
-    """A body over the limit is answered 400 after the limit, not stored, and not read to its end."""
+@pytest.mark.parametrize("size", [MAX_RAW + 1, 1_000_000])
+def test_of_a_longer_one_the_beginning_is_kept(sqlite_shop: Shop, size: int) -> None:
+    """A body over the limit is answered 400, not read to its end, and changes nothing; its beginning is kept."""
     body = io.BytesIO(PAID + b"&x=" + b"x" * size)
     overrides = {"wsgi.input": body, "CONTENT_LENGTH": str(len(body.getvalue()))}
 
     assert Zeus(sqlite_shop.app).post(b"", environ_overrides=overrides).status_code == 400
-    assert body.tell() == NOTICE_LIMIT + 1
+    assert body.tell() == MAX_RAW + 1
     assert Zeus(sqlite_shop.app).call(PAID + b"&x=" + b"x" * size).status_code == 400
-    assert sqlite_shop.all(Notification) == []
+    (row,) = sqlite_shop.all(Notification)
+    assert (row.verdict, len(row.raw), row.times) == ("unreadable", MAX_RAW, 2)
+    assert [review.reason for review in sqlite_shop.all(Review)] == ["unreadable"]
 
 
 class Trickle(io.BytesIO):
@@ -266,11 +267,13 @@ def test_a_body_in_pieces_is_read_whole(sqlite_shop: Shop) -> None:
 
 
 def test_a_body_that_was_cut_off_is_not_taken(sqlite_shop: Shop) -> None:
-    """Half a notice might say something else: 400, nothing stored."""
+    """Half a notice might say something else: 400, nothing changed, and a person is told."""
+    payment, _ = sqlite_shop.awaiting()
     overrides = {"wsgi.input": io.BytesIO(PAID), "CONTENT_LENGTH": str(len(PAID) + 1)}
 
     assert Zeus(sqlite_shop.app).post(b"", environ_overrides=overrides).status_code == 400
-    assert sqlite_shop.all(Notification) == []
+    assert sqlite_shop.state(payment) == "awaiting_payment"
+    assert [review.reason for review in sqlite_shop.all(Review)] == ["unreadable"]
 
 
 def test_a_lower_limit_of_the_hosts_is_400_too(sqlite_shop: Shop) -> None:
@@ -305,7 +308,6 @@ def test_refusals_come_before_the_host_and_past_its_error_pages(sqlite_shop: Sho
 
     assert Zeus(sqlite_shop.app, address="192.0.2.1").call(PAID).status_code == 403
     assert Zeus(sqlite_shop.app).ask("HEAD").status_code == 405
-    assert Zeus(sqlite_shop.app).post(b"x" * 9000).status_code == 400
     assert reached == []
 
 
