@@ -134,7 +134,7 @@ class SubscriberSignal(NamedSignal):
             self.disconnect(receiver, sender)
 
     def disconnect(self, receiver: Receiver, sender: Any = ANY) -> None:
-        """End a subscription; deliveries already fixed for it are retried, then parked."""
+        """End a subscription; deliveries already fixed for it wait until it is connected again."""
         sender = _app_of(sender)
         super().disconnect(receiver, sender)
         places = [self._of_any, *self._of_app.values()] if sender is ANY else [self._of_app.get(sender, {})]
