@@ -194,6 +194,8 @@ def test_behind_a_proxy_the_sender_is_the_one_the_proxy_saw(app: Flask, tmp_path
             notice, environ_base={"REMOTE_ADDR": "10.0.0.1"}, headers={"X-Forwarded-For": sender}
         )
         assert answer.status_code == status
+    with behind.app_context():
+        db.engine.dispose()
 
 
 def test_every_page_keeps_strangers_out(visitor: Visitor, app: Flask) -> None:
