@@ -205,6 +205,6 @@ def heading(page: Page) -> str:
 
 def fits(page: Page) -> bool:
     """Whether the page is no wider than the window."""
-    page.wait_for_function("document.documentElement !== null && document.readyState === 'complete'")
-    wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    page.wait_for_load_state()
+    wider = page.locator("html").evaluate("whole => whole.scrollWidth - whole.clientWidth")
     return bool(wider <= 0)
