@@ -23,6 +23,7 @@ from flask_zeus_cvs import (
     payment_received,
     review_required,
 )
+from flask_zeus_cvs.exceptions import LeaseLost
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Payment
 from flask_zeus_cvs.outbox import LEASE, Summary, retry_after
 from tests.conftest import Shop, ShopMaker
@@ -463,3 +464,25 @@ def test_an_async_receiver_is_awaited(shop: Shop) -> None:
     shop.db.session.commit()
     shop.zeus.expire()
     assert len(heard) == 1
+
+
+def test_a_lost_lease_finishes_nothing(shop: Shop, counted: sa.Table) -> None:
+    """While another worker has taken over and is still at it, the slow one's writes are undone, and the lease stays."""
+
+    def count(app: Any, *, payment: Payment, event: EventData, **extra: Any) -> None:
+        shop.db.session.execute(counted.insert().values(event_id=event.id))
+
+    payment_received.connect(count, shop.app)
+    shop.awaiting()
+    outbox = shop.payments._outbox
+    outbox.after_commit = lambda: None  # type: ignore[method-assign]
+    shop.zeus.receive(notice("04"))
+    ((delivery_id, receiver),) = outbox._due()
+    claim = shop.payments._database.write(lambda session: outbox._claim(session, delivery_id, receiver))
+    shop.db.session.execute(sa.update(Delivery).values(lease="another"))
+    shop.db.session.commit()
+    with pytest.raises(LeaseLost):
+        outbox._call(claim)  # type: ignore[arg-type]
+    assert rows(shop, counted) == 0
+    (delivery,) = shop.all(Delivery)
+    assert (delivery.state, delivery.lease) == (DeliveryState.PENDING, "another")
