@@ -40,6 +40,7 @@ from flask_zeus_cvs.settings import Settings
 from flask_zeus_cvs.web import wording
 from flask_zeus_cvs.web.forms import CheckoutForm
 from flask_zeus_cvs.web.guard import Caller, Refusal, parsed_address, refusal, shown
+from flask_zeus_cvs.web.refusals import refusals_of
 from flask_zeus_cvs.web.wording import FORM_FIELDS
 
 logger = logging.getLogger(__name__)
@@ -316,12 +317,21 @@ def _body() -> tuple[bytes, bool]:
 
 
 def _log_refusal(reason: Refusal) -> None:
+    unsaid = refusals_of(current_app).count(reason)
+    if unsaid is None:
+        return
     logger.log(
         logging.ERROR if reason is Refusal.UNCONFIGURED else logging.WARNING,
-        "A call of the callback from %s was refused: %s",
+        "A call of the callback from %s was refused: %s%s",
         shown(request.remote_addr),
         reason.value,
-        extra={"action": "callback", "outcome": "refused", "reason": reason.name.lower()},
+        unsaid,
+        extra={
+            "action": "callback",
+            "outcome": "refused",
+            "reason": reason.name.lower(),
+            "more": unsaid.calls,
+        },
     )
 
 
