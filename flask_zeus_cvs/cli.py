@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from flask_zeus_cvs.exceptions import UnknownDelivery
+from flask_zeus_cvs.models import JST
 from flask_zeus_cvs.payments import Payments, payments_of
 from flask_zeus_cvs.settings import Settings
+
+#: Lines of a list that fit a screen; the rest is counted.
+MOST_LINES = 50
 
 
 def make_commands(settings: Settings) -> AppGroup:
@@ -23,23 +31,83 @@ def _payments() -> Payments:
 
 
 @click.command()
-def deliver() -> None:
+@click.option("--now", "hasten", is_flag=True, help="Also what waits for its next try.")
+@click.option(
+    "--retry",
+    multiple=True,
+    metavar="WHICH",
+    help="Try again what is parked: a delivery's number, a receiver's name, or 'all'.",
+)
+@click.option(
+    "--dismiss",
+    multiple=True,
+    metavar="WHICH",
+    help="Give up for good what is parked, or waits for a receiver that is gone.",
+)
+def deliver(hasten: bool, retry: tuple[str, ...], dismiss: tuple[str, ...]) -> None:
     """Tell subscribers what is due, and try again what failed.
 
     Run it every minute from cron; with ZEUS_CVS_DELIVERY=deferred nothing else delivers.
-    Exits with 1 when a delivery was given up on, or waits for a receiver that is not connected here.
+    Exits with 1 while something is parked, or waits for a receiver that is not connected here.
 
     Example: * * * * *  flask zeus-cvs deliver
     """
-    done = _payments().deliver_now()
+    payments = _payments()
+    _say_changed("dismissed", [_decided(payments.dismiss, which) for which in dismiss])
+    _say_changed("to be tried again", [_decided(payments.retry, which) for which in retry])
+    if hasten:
+        payments.hasten()
+    done = payments.deliver_now()
     click.echo(
-        f"delivered {done.done}, to be tried again {done.failed}, parked {done.parked}, obsolete {done.obsolete}"
+        f"delivered {done.done}, failed {done.failed}, parked {done.parked}, no longer true {done.obsolete}"
     )
-    waiting = _payments().stranded()
-    if waiting:
-        click.echo(f"waiting for receivers that are not connected here: {', '.join(waiting)}")
-    if done.parked or waiting:
+    if _show_parked(payments) | _show_stranded(payments):
         raise click.exceptions.Exit(1)
+
+
+def _decided(decide: Callable[[str], int], which: str) -> int:
+    try:
+        return decide(which)
+    except UnknownDelivery as error:
+        raise click.ClickException(f"{error}. 'flask zeus-cvs deliver' lists them.") from None
+
+
+def _say_changed(what: str, counts: list[int]) -> None:
+    if counts:
+        click.echo(f"{what}: {sum(counts)}")
+
+
+def _show_parked(payments: Payments) -> bool:
+    parked = payments.parked()
+    if not parked:
+        return False
+    click.echo(f"parked, waiting for a person: {len(parked)}")
+    for each in parked[:MOST_LINES]:
+        click.echo(
+            f"  {each.id}  {_day(each.occurred_at)}  {each.kind}  {each.reference or '-'}  {each.subscriber}"
+        )
+        click.echo(f"      {each.attempts} tries, last: {each.last_error}")
+    if len(parked) > MOST_LINES:
+        click.echo(f"  and {len(parked) - MOST_LINES} more")
+    click.echo(
+        "Mend the cause, then --retry NUMBER, --retry RECEIVER or --retry all; --dismiss gives up for good."
+    )
+    return True
+
+
+def _show_stranded(payments: Payments) -> bool:
+    stranded = payments.stranded()
+    if not stranded:
+        return False
+    click.echo("waiting for receivers that are not connected here:")
+    for name, count in stranded.items():
+        click.echo(f"  {name}  {count}")
+    click.echo("Connect them where this command runs too, or give them up: --dismiss RECEIVER.")
+    return True
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment.astimezone(JST):%Y-%m-%d %H:%M} JST"
 
 
 @click.command()

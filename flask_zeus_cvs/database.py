@@ -1,24 +1,28 @@
 """Short transactions of our own on the host's engine, and the lock that every verb takes first.
 
 They never touch ``db.session``: a shop's pending work is not ours to commit. On SQLite each begins with a write,
-because a transaction that reads first and writes later fails at once under load.
+because a transaction that reads first and writes later fails at once under load. A lost race, or a connection that
+broke before the commit, is tried again; whoever has to answer in time waits no longer than `Database.bounded`.
 """
 
 from __future__ import annotations
 
+import contextvars
+import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.orm import Session, scoped_session
 
-from flask_zeus_cvs.exceptions import ConfigurationError, PendingWorkError
+from flask_zeus_cvs.exceptions import ConfigurationError, DatabaseAway, PendingWorkError
 from flask_zeus_cvs.models import Payment
 
 T = TypeVar("T")
@@ -26,9 +30,17 @@ T = TypeVar("T")
 #: How often a transaction that lost a race is run again; each loser lost to a winner.
 ATTEMPTS = 8
 #: Seconds that a transaction may wait for others' locks in all: ZEUS hangs up after 40.
-PATIENCE = 20
-#: SQLSTATEs of PostgreSQL and error numbers of MariaDB: serialization failure, deadlock.
+PATIENCE = 15
+#: Seconds that we wait for a database that is away to come back, once in each outage: a restart takes as long.
+RECONNECT = 5.0
+#: Seconds after which whoever has to answer gives up: ZEUS hangs up after 40, gunicorn ends a worker after 30.
+ANSWER_WITHIN = 20.0
+#: The same while an earlier answer was given up and its work still hangs: the database is not coming back at once.
+ANSWER_WITHIN_HANGING = 3.0
+#: SQLSTATEs of PostgreSQL and error numbers of MariaDB: serialization failure, deadlock, row changed since read.
 _LOST_RACE = frozenset({"40001", "40P01", 1213, 1020})
+#: The same for a server that ends this connection: shutdown, crash, start-up; connection killed.
+_GOING_AWAY = frozenset({"57P01", "57P02", "57P03", 1053, 1927, 2002, 2003, 2006, 2013})
 
 
 class Database:
@@ -38,12 +50,20 @@ class Database:
         self._app = app
         self._db = db
         self._engine: sa.Engine | None = None
+        self._away_since: float | None = None
+        self._hanging: set[threading.Thread] = set()
+        _IN_THIS_PROCESS.add(self)
 
     @property
     def db(self) -> SQLAlchemy:
         """The host's own, for what joins ``db.session``. Raises `ConfigurationError` as `engine` does."""
         assert self.engine is not None
         return self._db
+
+    @property
+    def sessions(self) -> scoped_session[Any]:
+        """What makes the sessions of ``db.session``, for those who listen to them."""
+        return self._db.session
 
     @property
     def engine(self) -> sa.Engine:
@@ -56,41 +76,117 @@ class Database:
                     "SQLALCHEMY_DATABASE_URI is an in-memory SQLite, which forgets payments when the process ends. "
                     "Use a file, or set TESTING."
                 )
+            if "AUTOCOMMIT" in (
+                self._configured_isolation(),
+                engine.get_execution_options().get("isolation_level"),
+            ):
+                raise ConfigurationError(
+                    "SQLALCHEMY_ENGINE_OPTIONS sets isolation_level to AUTOCOMMIT, under which what belongs together "
+                    "is not stored together. Remove it, or set it on the connections that need it."
+                )
             # Whatever the host's isolation level: after waiting for a lock we must see what its holder wrote.
             own = {} if engine.dialect.name == "sqlite" else {"isolation_level": "READ COMMITTED"}
             self._engine = engine.execution_options(**own)
             self._engine.hide_parameters = True  # an error's text would quote the customer
         return self._engine
 
+    def _configured_isolation(self) -> object:
+        options = self._app.config.get("SQLALCHEMY_ENGINE_OPTIONS") or {}
+        return options.get("isolation_level")
+
     @property
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
-    @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """Open a session that writes nothing and gives its connection back at the end."""
-        with Session(self.engine, expire_on_commit=False) as session:
-            yield session
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` in a session that writes nothing, and give its connection back; what it returns stays readable.
+
+        ``work`` may run several times, like that of `write`.
+        """
+
+        def once(turn: _Turn) -> T:  # noqa: ARG001
+            with Session(self.engine, expire_on_commit=False) as session:
+                return work(session)
+
+        return self._persevere(once)
 
     def write(self, work: Callable[[Session], T]) -> T:
-        """Run ``work`` in one transaction and commit; run it again if it lost a race to another worker.
+        """Run ``work`` in one transaction and commit; run it again if it lost a race, or its connection.
 
         ``work`` may thus run several times: it does nothing outside the session. What it returns stays readable.
+        A connection that breaks during the commit is not tried again: nobody knows what came of it.
         """
-        give_up = time.monotonic() + PATIENCE
-        for attempt in range(1, ATTEMPTS + 1):
+
+        def once(turn: _Turn) -> T:
+            with Session(self.engine, expire_on_commit=False) as session:
+                self._prepare(session)
+                result = work(session)
+                session.flush()
+                turn.committing = True
+                session.commit()
+                for say in session.info.get(_AFTERWARDS, ()):
+                    say()
+                return result
+
+        return self._persevere(once)
+
+    def _persevere(self, once: Callable[[_Turn], T]) -> T:
+        turn = _Turn()
+        while True:
             try:
-                with Session(self.engine, expire_on_commit=False) as session:
-                    with session.begin():
-                        self._prepare(session)
-                        result = work(session)
-                    for say in session.info.get(_AFTERWARDS, ()):
-                        say()
-                    return result
-            except sa.exc.DBAPIError as error:
-                if attempt == ATTEMPTS or time.monotonic() > give_up or not _lost_race(error):
+                result = once(turn)
+            except DBAPIError as error:
+                if not self._is_worth_another(turn, error):
                     raise
-        raise AssertionError("unreachable")
+            else:
+                self._away_since = None
+                return result
+
+    def _is_worth_another(self, turn: _Turn, error: DBAPIError) -> bool:
+        """Tell whether to try again; waits a little if the database is away, which it may be for `RECONNECT` only."""
+        turn.failures += 1
+        moment = time.monotonic()
+        if _lost_race(error):
+            turn.committing = False
+            return turn.failures < ATTEMPTS and moment < turn.give_up
+        if turn.committing or not _lost_connection(error):
+            return False
+        if (
+            turn.failures == 1 and error.connection_invalidated
+        ):  # a connection of before; there may be new ones
+            return True
+        self._away_since = self._away_since or moment
+        if moment > self._away_since + RECONNECT:
+            return False
+        time.sleep(0.1)
+        return True
+
+    def bounded(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in a thread and wait for it at most `ANSWER_WITHIN` seconds; then raises `DatabaseAway`.
+
+        The work itself goes on, and may yet succeed: a database whose machine has vanished makes a connection
+        hang for many minutes, and no driver can be told otherwise from here.
+        """
+        self._hanging = {each for each in self._hanging if each.is_alive()}
+        seconds = ANSWER_WITHIN_HANGING if self._hanging else ANSWER_WITHIN
+        outcome: _Outcome[T] = _Outcome(work)
+        thread = threading.Thread(target=outcome.find, name="zeus-cvs-storing", daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if thread.is_alive():
+            self._hanging = {*self._hanging, thread}
+            raise DatabaseAway(seconds)
+        return outcome.told()
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: let go of the connections that the parent goes on to use."""
+        if self._app.extensions.get("sqlalchemy") is not self._db:
+            return
+        self._hanging = set()
+        with self._app.app_context():
+            for engine in self._db.engines.values():
+                if not (engine.dialect.name == "sqlite" and _in_memory(engine)):
+                    engine.dispose(close=False)
 
     def _prepare(self, session: Session) -> None:
         if self.is_sqlite:
@@ -117,6 +213,48 @@ class Database:
                 "db.session has locked a payment, by close or create_payment(once=True), until it is committed. "
                 "Call db.session.commit() before this call."
             )
+
+
+class _Turn:
+    """How far one call of `Database.read` or `Database.write` has come."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.committing = False
+        self.give_up = time.monotonic() + PATIENCE
+
+
+class _Outcome(Generic[T]):
+    """What came of a piece of work that another thread does, in the context of this one."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._context = contextvars.copy_context()
+        self._results: list[T] = []
+        self._error: BaseException | None = None
+
+    def find(self) -> None:
+        try:
+            self._results.append(self._context.run(self._work))
+        except BaseException as error:
+            self._error = error
+
+    def told(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._results[0]
+
+
+_IN_THIS_PROCESS: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    for database in list(_IN_THIS_PROCESS):
+        database.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def afterwards(session: Session, say: Callable[[], object]) -> None:
@@ -181,13 +319,24 @@ def _has_written(connection: sa.Connection) -> bool:
     return bool(driver.in_transaction)
 
 
-def _lost_race(error: Exception) -> bool:
+def _lost_race(error: DBAPIError) -> bool:
     if isinstance(error, IntegrityError):
         return True
-    original = getattr(error, "orig", None)
-    if getattr(original, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+    if getattr(error.orig, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return True
-    codes = {getattr(original, "sqlstate", None), *getattr(original, "args", ())[:1]}
-    return (
-        bool(codes & _LOST_RACE) if all(isinstance(each, (str, int, type(None))) for each in codes) else False
-    )
+    return bool(_codes(error) & _LOST_RACE)
+
+
+def _lost_connection(error: DBAPIError) -> bool:
+    if error.connection_invalidated or _codes(error) & _GOING_AWAY:
+        return True
+    return error.statement is None and isinstance(
+        error, (OperationalError, InterfaceError)
+    )  # none was to be had
+
+
+def _codes(error: DBAPIError) -> set[str | int]:
+    """Find what the drivers call an error: psycopg, psycopg2, then those that put it first among the arguments."""
+    found = [getattr(error.orig, name, None) for name in ("sqlstate", "pgcode")]
+    found += getattr(error.orig, "args", ())[:1]
+    return {each for each in found if isinstance(each, (str, int))}

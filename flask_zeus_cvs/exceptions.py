@@ -9,8 +9,11 @@
     ├── InvalidCustomer           (ValueError) one or more of the customer's details do
     ├── NotPayable                the payment takes no further application
     ├── PendingWorkError          the caller's open transaction is in the way
+    ├── CreatedMeanwhile          another worker created the payment, which the caller's transaction cannot see
+    ├── DatabaseAway              the database did not answer in time
     ├── UnknownReview             (LookupError) there is no such review
     ├── NotResolvable             (ValueError) a decision needs to be told more
+    ├── UnknownDelivery           (LookupError) no delivery that waits for a person is called so
     ├── LeaseLost                 a receiver took so long that another worker took its delivery over
     ├── UnreadableNotice          they broke the rules: a notice that cannot be acted on
     ├── GatewayError
@@ -76,6 +79,24 @@ class PendingWorkError(ZeusCVSError):
     """The caller's own open transaction would lock this call out, or hides the payment from it: commit first."""
 
 
+class CreatedMeanwhile(ZeusCVSError):
+    """At repeatable read: the payment of this reference is there, and the caller's transaction cannot see it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another worker created a payment of this reference after your transaction began, which is at an isolation "
+            "level that cannot see it. Call db.session.rollback(), then create_payment again: it returns that payment."
+        )
+
+
+class DatabaseAway(ZeusCVSError):
+    """The database did not answer in time; whether the work is stored nobody knows."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the database gave no answer within {seconds:.0f} seconds")
+        self.seconds = seconds
+
+
 class UnknownReview(ZeusCVSError, LookupError):
     """There is no review with this id."""
 
@@ -86,6 +107,14 @@ class UnknownReview(ZeusCVSError, LookupError):
 
 class NotResolvable(ZeusCVSError, ValueError):
     """The decision needs to be told more: the message says what."""
+
+
+class UnknownDelivery(ZeusCVSError, LookupError):
+    """No delivery that waits for a person is called so; ``which`` is what was asked for."""
+
+    def __init__(self, which: str) -> None:
+        super().__init__(f"nothing that is parked or waits for its receiver is called {which!r}")
+        self.which = which
 
 
 class LeaseLost(ZeusCVSError):

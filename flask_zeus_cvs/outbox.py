@@ -1,26 +1,34 @@
 """The outbox: events are appended in the transaction that makes them true, and delivered after it.
 
 Each subscriber succeeds once. What a receiver writes through ``db.session`` commits in the same transaction as
-the mark that it is done; a receiver that raises stops no other, and alone is tried again.
+the mark that it is done; a receiver that raises stops no other, and alone is tried again. What was tried too often,
+or cannot be repeated because the receiver had committed by itself, is parked: it waits for a person.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import random
 import secrets
 import threading
+import time
 import traceback
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from flask import Flask
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, joinedload
 
 from flask_zeus_cvs.database import Database, lock
-from flask_zeus_cvs.exceptions import LeaseLost
+from flask_zeus_cvs.exceptions import LeaseLost, UnknownDelivery
 from flask_zeus_cvs.lifecycle import EventKind, State
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment, now
 from flask_zeus_cvs.settings import DeliveryMode, FulfillOn, Settings
@@ -39,7 +47,10 @@ JITTER = 0.2
 POSTPONED = timedelta(minutes=15)
 #: How often the background thread looks for what is due although nobody woke it.
 POLL_SECONDS = 30.0
-
+#: With ZEUS_CVS_DELIVERY=inline, how long a request goes on with what is due: the rest is for the next one.
+INLINE_SECONDS = 10.0
+#: How long a process that ends waits for the receiver it is calling; what is not done then is taken over later.
+EXIT_SECONDS = 5.0
 
 _LOOKED_AT_AGAIN = (EventKind.FULFILLMENT_READY, EventKind.PAYMENT_EXPIRED, EventKind.DEADLINE_NEAR)
 
@@ -68,14 +79,47 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Parked:
+    """A delivery that was given up on: what happened and when, whose it is, and where it failed last."""
+
+    id: int
+    kind: EventKind
+    occurred_at: datetime
+    #: The shop's own order number; None where the event belongs to no payment.
+    reference: str | None
+    subscriber: str
+    attempts: int
+    last_error: str
+
+
+@dataclass(frozen=True)
 class _Claim:
     """One delivery, leased to this worker."""
 
     delivery_id: int
+    event_id: int
     lease: str
     subscriber: str
     receiver: Receiver
     attempts: int
+
+    @property
+    def extra(self) -> dict[str, object]:
+        return {"delivery": self.delivery_id, "event": self.event_id, "subscriber": self.subscriber}
+
+
+@dataclass
+class _Call:
+    """The call of a receiver that is under way in this context."""
+
+    claim: _Claim
+    outbox: Outbox
+    returned: bool = False
+
+
+_CALL: ContextVar[_Call | None] = ContextVar("zeus_cvs_call", default=None)
+#: What an own commit leaves behind, until the receiver has returned.
+_CUT_SHORT = "ended after it had committed by itself"
 
 
 class Outbox:
@@ -86,7 +130,11 @@ class Outbox:
         self._database = database
         self._settings = settings
         self._thread = _Background(self, app.name)
-        self._named: list[str] = []
+        self._named: Mapping[str, int] = {}
+        self._warned: set[str] = set()
+        self._unrecorded: deque[tuple[_Claim, str]] = deque()
+        if not sa.event.contains(database.sessions, "before_commit", _before_commit):
+            sa.event.listen(database.sessions, "before_commit", _before_commit)
 
     def append(
         self,
@@ -146,7 +194,8 @@ class Outbox:
     def after_commit(self) -> None:
         """Deliver in the way that ZEUS_CVS_DELIVERY names; never raises. Nothing of ours may be locked any more."""
         if self._settings.delivery is DeliveryMode.INLINE:
-            self.try_to_deliver()
+            end = time.monotonic() + INLINE_SECONDS
+            self.try_to_deliver(lambda: time.monotonic() > end)
         elif self._settings.delivery is DeliveryMode.BACKGROUND:
             self.start(look=True)
 
@@ -164,45 +213,101 @@ class Outbox:
         if self._settings.delivery is not DeliveryMode.DEFERRED:
             self.try_to_deliver()
 
-    def deliver_due(self) -> Summary:
-        """Deliver whatever is due, in this thread, until nothing is; returns what was done.
+    def deliver_due(self, over: Callable[[], bool] = lambda: False) -> Summary:
+        """Deliver whatever is due, in this thread, until nothing is or ``over``; returns what was done.
 
         Never raises for a receiver: its failure is recorded, logged, and tried again later. What is due for a
         receiver that is not connected in this process is left to a process in which it is: see `stranded`.
         """
+        self._record_what_was_not()
         summary = Summary()
-        while due := self._due():
-            handled = [self._deliver(delivery_id, receiver) for delivery_id, receiver in due]
+        while not over() and (due := self._due()):
+            handled = [self._deliver(delivery_id, receiver) for delivery_id, receiver in due if not over()]
             round_ = sum((each for each in handled if each), Summary())
             summary += round_
             if not round_.handled:  # other workers hold them all
                 break
         return summary
 
-    def stranded(self) -> list[str]:
-        """Name the receivers for which something is due, and that are not connected in this process."""
-        with self._database.reading() as session:
-            waiting = (
-                sa.select(Delivery.subscriber)
-                .join(Delivery.event)
-                .where(*_claimable(now()), sa.not_(self._known()))
+    def hasten(self) -> int:
+        """Make due at once what waits for its next try; returns how many deliveries."""
+        return self._database.write(
+            lambda session: _update(
+                session, Delivery.state == DeliveryState.PENDING, Delivery.due_at > now(), due_at=now()
             )
-            return sorted(session.scalars(waiting.distinct()))
+        )
+
+    def stranded(self) -> Mapping[str, int]:
+        """Count what is due for receivers that are not connected in this process, by their names."""
+        waiting = (
+            sa.select(Delivery.subscriber, sa.func.count())
+            .join(Delivery.event)
+            .where(*_claimable(now()), sa.not_(self._known()))
+            .group_by(Delivery.subscriber)
+            .order_by(Delivery.subscriber)
+        )
+        rows = self._database.read(lambda session: session.execute(waiting).all())
+        return {str(name): int(count) for name, count in rows}
 
     def name_stranded(self) -> None:
         """Log the names of `stranded`, each set of them once."""
         try:
-            names = self.stranded()
+            waiting = self.stranded()
         except Exception as error:
             log.error("Delivering failed: %s", _where(error), extra={"action": "delivery_failed"})
             return
-        if names and names != self._named:
+        if waiting and waiting.keys() != self._named.keys():
             log.error(
                 "Deliveries wait for receivers that are not connected in this process: %s",
-                ", ".join(names),
+                ", ".join(waiting),
                 extra={"action": "stranded"},
             )
-        self._named = names
+        self._named = waiting
+
+    def parked(self) -> list[Parked]:
+        """List what was given up on, oldest first."""
+        found = (
+            sa.select(Delivery)
+            .where(_parked())
+            .options(joinedload(Delivery.event).joinedload(Event.payment))
+            .order_by(Delivery.id)
+        )
+        return [
+            Parked(
+                id=each.id,
+                kind=each.event.kind,
+                occurred_at=each.event.occurred_at,
+                reference=each.event.payment.reference if each.event.payment else None,
+                subscriber=each.subscriber,
+                attempts=each.attempts,
+                last_error=each.last_error,
+            )
+            for each in self._database.read(lambda session: session.scalars(found).all())
+        ]
+
+    def retry(self, which: str) -> int:
+        """Make parked deliveries due again, with all their tries: an id, a receiver's name, or ``all``."""
+        return self._decide(which, _parked(), state=DeliveryState.PENDING, attempts=0, due_at=now())
+
+    def dismiss(self, which: str) -> int:
+        """Give up for good what is parked; by id or name also what waits for a receiver that is not here."""
+        lost = sa.and_(*_claimable(now()), sa.not_(self._known()))
+        return self._decide(
+            which, _parked() if which == _ALL else sa.or_(_parked(), lost), state=DeliveryState.DISMISSED
+        )
+
+    def _decide(self, which: str, where: sa.ColumnElement[bool], **values: object) -> int:
+        found = sa.select(Delivery.id).join(Delivery.event).where(where, _called(which))
+
+        def decide(session: Session) -> int:
+            ids = session.scalars(found).all()
+            idle = Delivery.state.in_(_UNFINISHED) & _unleased(now())
+            return _update(session, Delivery.id.in_(ids), idle, lease=None, leased_until=None, **values)
+
+        changed = self._database.write(decide)
+        if not changed:
+            raise UnknownDelivery(which)
+        return changed
 
     def _known(self) -> sa.ColumnElement[bool]:
         """Match the deliveries whose receiver is connected in this process."""
@@ -215,27 +320,27 @@ class Outbox:
             ),
         )
 
-    def stop(self, seconds: float = 10.0) -> None:
+    def stop(self, seconds: float = EXIT_SECONDS) -> None:
         """End the background thread of this process after the delivery it is at; what is due stays due."""
         self._thread.stop(seconds)
 
-    def try_to_deliver(self) -> None:
+    def try_to_deliver(self, over: Callable[[], bool] = lambda: False) -> None:
         """Deliver what is due; if the database is away, say so and leave it due."""
         try:
-            self.deliver_due()
+            self.deliver_due(over)
         except Exception as error:
             log.error("Delivering failed: %s", _where(error), extra={"action": "delivery_failed"})
 
     def _due(self, limit: int = 50) -> list[tuple[int, Receiver]]:
         """Find what is due and can be delivered here, each with its receiver, longest due first."""
-        with self._database.reading() as session:
-            rows = session.execute(
-                sa.select(Delivery.id, Event.kind, Delivery.subscriber)
-                .join(Delivery.event)
-                .where(*_claimable(now()), self._known())
-                .order_by(Delivery.due_at, Delivery.id)
-                .limit(limit)
-            ).all()
+        due = (
+            sa.select(Delivery.id, Event.kind, Delivery.subscriber)
+            .join(Delivery.event)
+            .where(*_claimable(now()), self._known())
+            .order_by(Delivery.due_at, Delivery.id)
+            .limit(limit)
+        )
+        rows = self._database.read(lambda session: session.execute(due).all())
         receivers = {kind: signal.subscribers(self._app) for kind, signal in SIGNALS.items()}
         return [(id_, receivers[kind][name]) for id_, kind, name in rows if name in receivers[kind]]
 
@@ -273,7 +378,7 @@ class Outbox:
         if delivery.attempts > self._settings.delivery_attempts:  # its workers died, each time
             delivery.state = DeliveryState.PARKED
             return Summary(parked=1)
-        return _Claim(delivery_id, lease, delivery.subscriber, receiver, delivery.attempts)
+        return _Claim(delivery_id, delivery.event_id, lease, delivery.subscriber, receiver, delivery.attempts)
 
     def _overtaken(self, session: Session, event: Event) -> bool:
         """Tell, under the payment's lock, whether what the event says has ceased to be true."""
@@ -299,56 +404,114 @@ class Outbox:
 
     def _call(self, claim: _Claim) -> None:
         """Call one receiver and mark it done in one transaction of ``db.session``."""
+        call = _Call(claim, self)
         with self._app.app_context():
-            session = self._database.db.session
-            delivery = session.get_one(Delivery, claim.delivery_id)
-            event = delivery.event
+            entered = _CALL.set(call)
             try:
+                event = self._loaded(claim)
                 self._app.ensure_sync(claim.receiver)(self._app, payment=event.payment, event=data_of(event))
-                marked = session.execute(
-                    sa.update(Delivery)
-                    .where(*_leased_to(claim))
-                    .values(
-                        state=DeliveryState.DONE, done_at=now(), lease=None, leased_until=None, last_error=""
-                    )
-                    .execution_options(synchronize_session=False)
-                )
-                if not marked.rowcount:  # type: ignore[attr-defined]
-                    raise LeaseLost(claim.subscriber)
-                session.commit()
+                call.returned = True
+                self._finish(claim)
             except BaseException:
-                session.rollback()
+                self._database.db.session.rollback()
                 raise
+            finally:
+                _CALL.reset(entered)
+
+    def _loaded(self, claim: _Claim) -> Event:
+        """Read the event into ``db.session``; a connection that the database has dropped meanwhile is replaced."""
+        session = self._database.db.session()
+        wanted = sa.select(Event).where(Event.id == claim.event_id).options(joinedload(Event.payment))
+        try:
+            return session.scalars(wanted).one()
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            session.rollback()
+            return session.scalars(wanted).one()
+
+    def _finish(self, claim: _Claim) -> None:
+        """Mark a delivery done and commit, in whatever session the receiver has left us."""
+        session = self._database.db.session()
+        done = {"state": DeliveryState.DONE, "done_at": now(), "last_error": ""}
+        if not _update(session, *_leased_to(claim), lease=None, leased_until=None, **done):
+            raise LeaseLost(claim.subscriber)
+        session.commit()
+
+    def _own_commit(self, session: Session, claim: _Claim) -> None:
+        """Put a mark into what a receiver commits by itself: nobody may repeat the call but a person.
+
+        Raises `LeaseLost`, so that nothing is committed, if another worker has taken the delivery over.
+        """
+        with session.no_autoflush:
+            if not _update(session, *_leased_to(claim), state=DeliveryState.PARKED, last_error=_CUT_SHORT):
+                raise LeaseLost(claim.subscriber)
+        if claim.subscriber not in self._warned:
+            self._warned.add(claim.subscriber)
+            log.error(
+                "Receiver %s calls db.session.commit(). Remove that: we commit when it returns, so that what it wrote "
+                "and the mark that it is done are stored together. As it is, a failure after its commit cannot be "
+                "tried again, and is parked.",
+                claim.subscriber,
+                extra={"action": "own_commit", **claim.extra},
+            )
 
     def _failed(self, claim: _Claim, error: BaseException) -> Summary:
         """Put a failed delivery off, or park it; says which receiver failed and where, never with what message."""
-        parked = claim.attempts >= self._settings.delivery_attempts
         where = _where(error)
-
-        def record(session: Session) -> None:
-            session.execute(
-                sa.update(Delivery)
-                .where(*_leased_to(claim))
-                .values(
-                    state=DeliveryState.PARKED if parked else DeliveryState.PENDING,
-                    due_at=now() + retry_after(claim.attempts),
-                    lease=None,
-                    leased_until=None,
-                    last_error=where[:255],
-                )
-                .execution_options(synchronize_session=False)
-            )
-
-        self._database.write(record)
         log.error(
-            "Subscriber %s failed at try %d%s: %s",
+            "Subscriber %s failed at try %d: %s",
             claim.subscriber,
             claim.attempts,
-            ", and is parked" if parked else "",
             where,
-            extra={"action": "parked" if parked else "delivery_failed", "delivery": claim.delivery_id},
+            extra={"action": "delivery_failed", **claim.extra},
         )
-        return Summary(parked=1) if parked else Summary(failed=1)
+        try:
+            return self._record(claim, where)
+        except DBAPIError:
+            self._unrecorded.append((claim, where))
+            raise
+
+    def _record_what_was_not(self) -> None:
+        """Store the failures that could not be stored because the database was away: their leases end now."""
+        while self._unrecorded:
+            self._record(*self._unrecorded[0])
+            self._unrecorded.popleft()
+
+    def _record(self, claim: _Claim, where: str) -> Summary:
+        state = self._database.write(lambda session: self._put_off(session, claim, where))
+        if state is not DeliveryState.PARKED:
+            return Summary(failed=1)
+        log.error(
+            "Delivery %d to %s is parked. Mend the cause, then: flask %s deliver --retry %d",
+            claim.delivery_id,
+            claim.subscriber,
+            self._settings.cli_group,
+            claim.delivery_id,
+            extra={"action": "parked", **claim.extra},
+        )
+        return Summary(parked=1)
+
+    def _put_off(self, session: Session, claim: _Claim, where: str) -> DeliveryState | None:
+        """End the lease of a failed delivery; None if it has been taken over, or done after all."""
+        delivery = session.scalar(sa.select(Delivery).where(*_leased_to(claim)).with_for_update())
+        if delivery is None:
+            return None
+        if delivery.state is DeliveryState.PARKED:  # by its own commit
+            where = f"{where}; {_CUT_SHORT}"
+        elif claim.attempts >= self._settings.delivery_attempts:
+            delivery.state = DeliveryState.PARKED
+        delivery.due_at = now() + retry_after(claim.attempts)
+        delivery.lease = delivery.leased_until = None
+        delivery.last_error = where[:255]
+        return delivery.state
+
+
+def _before_commit(session: Session) -> None:
+    """Notice a receiver that commits by itself; savepoints are its own affair."""
+    call = _CALL.get()
+    if call is not None and not call.returned and not session.in_nested_transaction():
+        call.outbox._own_commit(session, call.claim)
 
 
 def data_of(event: Event) -> EventData:
@@ -380,16 +543,50 @@ def _claimable(moment: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         Delivery.state == DeliveryState.PENDING,
         Delivery.due_at <= moment,
-        sa.or_(Delivery.leased_until.is_(None), Delivery.leased_until <= moment),
+        _unleased(moment),
     )
+
+
+#: Not done, and nobody has decided against it.
+_UNFINISHED = (DeliveryState.PENDING, DeliveryState.PARKED)
+
+
+def _unleased(moment: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(Delivery.leased_until.is_(None), Delivery.leased_until <= moment)
 
 
 def _leased_to(claim: _Claim) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         Delivery.id == claim.delivery_id,
-        Delivery.state == DeliveryState.PENDING,
+        Delivery.state.in_(_UNFINISHED),
         Delivery.lease == claim.lease,
     )
+
+
+def _parked() -> sa.ColumnElement[bool]:
+    """Match what is parked, but not while its receiver is being called."""
+    return sa.and_(Delivery.state == DeliveryState.PARKED, _unleased(now()))
+
+
+_ALL = "all"
+_LARGEST_ID = 2**31 - 1
+
+
+def _called(which: str) -> sa.ColumnElement[bool]:
+    """Match a number, a receiver's name, or all; too large a number is nobody's."""
+    if which == _ALL:
+        return sa.true()
+    if which.isdecimal() and int(which[:20]) <= _LARGEST_ID:
+        return Delivery.id == int(which)
+    return Delivery.subscriber == which
+
+
+def _update(session: Session, *where: sa.ColumnElement[bool], **values: object) -> int:
+    """Change deliveries in the database, whatever the session has loaded; returns how many."""
+    changed = session.execute(
+        sa.update(Delivery).where(*where).values(**values).execution_options(synchronize_session=False)
+    )
+    return int(changed.rowcount)  # type: ignore[attr-defined]
 
 
 def _where(error: BaseException) -> str:
@@ -404,41 +601,73 @@ class _Background:
     def __init__(self, outbox: Outbox, name: str) -> None:
         self._outbox = outbox
         self._name = name
-        self._guard = threading.Lock()
-        self._call = threading.Event()
-        self._stopping = False
-        self._owner = 0
-        self._thread: threading.Thread | None = None
+        self.forget()
+        _IN_THIS_PROCESS.add(self)
+
+    def forget(self) -> None:
+        """Begin anew: a forked child inherits the objects, not the thread."""
+        self._starting = threading.Lock()
+        self._thread: _Deliverer | None = None
 
     def wake(self, *, look: bool) -> None:
         """Start the thread if this process has none, which then looks at once; ``look``: have it look in any case."""
-        if self._owner != os.getpid():  # a forked child inherits the objects, not the thread
-            self._guard, self._call = threading.Lock(), threading.Event()
-            self._owner, self._thread = os.getpid(), None
-        running = self._thread is not None and self._thread.is_alive()
-        if running and not look:
-            return
-        self._call.set()
-        with self._guard:
-            if self._thread is None or not self._thread.is_alive():
-                self._stopping = False
-                self._thread = threading.Thread(target=self._run, name=f"zeus-cvs-{self._name}", daemon=True)
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            if look:
+                thread.called.set()
+        elif self._starting.acquire(blocking=False):  # else another starts it now, and then it looks
+            try:
+                self._thread = _Deliverer(self._outbox, self._name)
                 self._thread.start()
+            finally:
+                self._starting.release()
 
     def stop(self, seconds: float) -> None:
         """End the thread, waiting at most so long; a later `wake` starts another."""
-        thread = self._thread if self._owner == os.getpid() else None
+        thread, self._thread = self._thread, None
         if thread is not None:
-            self._stopping = True
-            self._call.set()
-            thread.join(seconds)
+            thread.stop(seconds)
 
-    def _run(self) -> None:
+
+class _Deliverer(threading.Thread):
+    """Delivers when it is called, and every `POLL_SECONDS`."""
+
+    def __init__(self, outbox: Outbox, name: str) -> None:
+        super().__init__(name=f"zeus-cvs-{name}", daemon=True)
+        self._outbox = outbox
+        self._over = threading.Event()
+        self.called = threading.Event()
+        self.called.set()
+
+    def run(self) -> None:
         while True:
-            called = self._call.wait(POLL_SECONDS)
-            if self._stopping:
+            called = self.called.wait(POLL_SECONDS)
+            self.called.clear()
+            if self._over.is_set():
                 return
-            self._call.clear()
-            self._outbox.try_to_deliver()
+            self._outbox.try_to_deliver(self._over.is_set)
             if not called:
                 self._outbox.name_stranded()
+
+    def stop(self, seconds: float) -> None:
+        self._over.set()
+        self.called.set()
+        self.join(seconds)
+
+
+_IN_THIS_PROCESS: weakref.WeakSet[_Background] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for each in list(_IN_THIS_PROCESS):
+        each.forget()
+
+
+def _stop_all() -> None:
+    for each in list(_IN_THIS_PROCESS):
+        each.stop(EXIT_SECONDS)
+
+
+atexit.register(_stop_all)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_forget_all)

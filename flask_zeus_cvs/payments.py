@@ -12,7 +12,7 @@ import re
 import secrets
 import string
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -28,6 +28,7 @@ from flask_zeus_cvs.customer import Customer, checked, normalize
 from flask_zeus_cvs.database import Database, afterwards, lock, note_lock, quoting_nothing
 from flask_zeus_cvs.exceptions import (
     ConfigurationError,
+    CreatedMeanwhile,
     GatewayError,
     InvalidAmount,
     InvalidCustomer,
@@ -65,7 +66,7 @@ from flask_zeus_cvs.models import (
     Verdict,
     now,
 )
-from flask_zeus_cvs.outbox import Outbox, Summary, paid_states
+from flask_zeus_cvs.outbox import Outbox, Parked, Summary, paid_states
 from flask_zeus_cvs.protocol.codes import ERROR_CODES, Store
 from flask_zeus_cvs.protocol.fields import MAX_AMOUNT, MAX_DAYS, MIN_AMOUNT, Problem, check
 from flask_zeus_cvs.protocol.messages import Answer, ApplicationRequest, Notice, Outcome
@@ -141,8 +142,8 @@ class Payments:
 
         ``amount`` is in yen, ``expires_at`` is aware. With ``once``, a payment of the same reference that was
         created with ``once`` and has not ended is returned instead; if it is for another amount it is closed,
-        or `NotPayable` is raised because its slip is out or it holds money. Raises `InvalidAmount`, or
-        `InvalidField` for the other arguments.
+        or `NotPayable` is raised because its slip is out or it holds money. Raises `InvalidAmount`,
+        `InvalidField` for the other arguments, or `CreatedMeanwhile` (only at repeatable read, only with ``once``).
         """
         _check_amount(amount)
         _check_reference(reference)
@@ -183,7 +184,7 @@ class Payments:
         except IntegrityError:  # another worker was faster; its commit is what we waited for
             earlier = self._usable_or_released(session, payment)
             if earlier is None:
-                raise
+                raise CreatedMeanwhile from None
             return earlier
         return payment
 
@@ -235,8 +236,9 @@ class Payments:
 
     def by_token(self, token: str) -> Payment | None:
         """Read one payment with its applications, detached: no connection is held afterwards."""
-        with self._database.reading() as session:
-            return session.scalar(sa.select(Payment).where(Payment.token == token))
+        return self._database.read(
+            lambda session: session.scalar(sa.select(Payment).where(Payment.token == token))
+        )
 
     def obstacle(self, payment: Payment) -> Obstacle | None:
         """Tell why no further application is possible; None if one is."""
@@ -284,8 +286,11 @@ class Payments:
         stale = object_session(payment)
         if stale is not None and not stale.is_modified(payment):
             stale.expire(payment)
-        with self._database.reading() as session:
-            return session.get_one(Application, application_id, options=[joinedload(Application.payment)])
+        return self._database.read(
+            lambda session: session.get_one(
+                Application, application_id, options=[joinedload(Application.payment)]
+            )
+        )
 
     def _checked(self, customer: Customer, store: Store | str) -> tuple[Customer, Store]:
         problems: list[InvalidField] = []
@@ -392,7 +397,8 @@ class Payments:
         """Store one notice, commit, and have its events delivered; a repeat is counted and changes nothing.
 
         ``raw`` is the query string or the body as it came. Raises `UnreadableNotice` after its bytes are kept
-        and a review is open, `PendingWorkError` as `submit`; any other error means that nothing was stored.
+        and a review is open, `PendingWorkError` as `submit`, `DatabaseAway` if the database hangs (the notice may
+        yet be stored); any other error means that nothing was stored.
         """
         self._database.refuse_pending_work()
         try:
@@ -400,14 +406,21 @@ class Payments:
         except UnreadableNotice as error:
             self.keep_unreadable(error, source)
             raise
-        receipt = self._database.write(lambda session: self._take(session, notice, source))
-        if receipt.verdict is Verdict.WAITING:
-            self._look_again(notice.order_no)
+        receipt = self._database.bounded(lambda: self._store(notice, source))
         self._outbox.after_commit()
         return receipt
 
+    def _store(self, notice: Notice, source: str) -> Receipt:
+        receipt = self._database.write(lambda session: self._take(session, notice, source))
+        if receipt.verdict is Verdict.WAITING:
+            self._look_again(notice.order_no)
+        return receipt
+
     def keep_unreadable(self, error: UnreadableNotice, source: str = "callback") -> None:
-        """Keep the bytes of a notice that cannot be acted on, with a review; commits. A repeat is only counted."""
+        """Keep the bytes of a notice that cannot be acted on, with a review; commits. A repeat is only counted.
+
+        Raises `DatabaseAway` as `receive`.
+        """
         raw = error.raw[:MAX_RAW]
         identity = hashlib.sha256(b"unreadable:" + raw).hexdigest()
 
@@ -417,7 +430,7 @@ class Payments:
                 session.add(row)
                 self._review(session, ReviewReason.UNREADABLE, None, None, row)
 
-        self._database.write(keep)
+        self._database.bounded(lambda: self._database.write(keep))
         self._outbox.after_commit()
 
     def _repeated(self, session: Session, identity: str) -> Notification | None:
@@ -862,17 +875,39 @@ class Payments:
         self._database.refuse_pending_work()
         return self._outbox.deliver_due()
 
-    def stranded(self) -> list[str]:
-        """Name the receivers for which something is due, and that are not connected in this process."""
+    def hasten(self) -> int:
+        """Make due at once what waits for its next try; returns how many deliveries."""
+        return self._outbox.hasten()
+
+    def stranded(self) -> Mapping[str, int]:
+        """Count what is due for receivers that are not connected in this process, by their names."""
         return self._outbox.stranded()
+
+    def parked(self) -> list[Parked]:
+        """List the deliveries that were given up on, oldest first; each waits for a person."""
+        return self._outbox.parked()
+
+    def retry(self, which: str) -> int:
+        """Make parked deliveries due again: an id, a receiver's name, or ``all``; returns how many.
+
+        Each has all its tries again. Raises `UnknownDelivery` if there is none.
+        """
+        return self._outbox.retry(which)
+
+    def dismiss(self, which: str) -> int:
+        """Give parked deliveries up for good, as `retry` names them; returns how many.
+
+        By id or name also those that wait for a receiver that is not connected here. Raises `UnknownDelivery`.
+        """
+        return self._outbox.dismiss(which)
 
     def _each(self, found: sa.Select[Any], act: Callable[[Session, int], bool]) -> int:
         """Act on every row found, each in a transaction of its own; returns how many it did act on."""
         acted, last = 0, 0
         while True:
-            with self._database.reading() as session:
-                column = found.selected_columns[0]
-                ids = session.scalars(found.where(column > last).order_by(column).limit(500)).all()
+            column = found.selected_columns[0]
+            more = found.where(column > last).order_by(column).limit(500)
+            ids = self._database.read(lambda session, more=more: session.scalars(more).all())  # type: ignore[misc]
             if not ids:
                 return acted
             for each in ids:
@@ -1039,6 +1074,8 @@ def _check_reference(reference: str) -> None:
         raise InvalidField("reference", Problem.too_long, "255")
     if not _visible(reference):
         raise InvalidField("reference", Problem.control)
+    if reference != reference.strip():  # MariaDB compares without the spaces at the end
+        raise InvalidField("reference", Problem.malformed)
 
 
 def _prefill(customer: Customer) -> Customer:

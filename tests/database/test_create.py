@@ -33,8 +33,8 @@ JST = timezone(timedelta(hours=9))
 
 def in_commit(shop: Shop) -> list[str]:
     """The references that another connection sees."""
-    with shop.payments._database.reading() as session:
-        return list(session.scalars(sa.select(Payment.reference).order_by(Payment.id)))
+    references = sa.select(Payment.reference).order_by(Payment.id)
+    return shop.payments._database.read(lambda session: list(session.scalars(references)))
 
 
 # --- amounts -------------------------------------------------------------------------------------

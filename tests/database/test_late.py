@@ -234,8 +234,8 @@ def test_the_sweep_does_not_look_at_what_is_paid(shop: Shop) -> None:
         shop.awaiting(expires_at=START + timedelta(hours=1))
         shop.zeus.receive(notice("04"))
         clock.shift(timedelta(days=1))
-        with shop.payments._database.reading() as session:
-            assert session.scalars(shop.payments._run_out()).all() == []
+        found = shop.payments._run_out()
+        assert shop.payments._database.read(lambda session: session.scalars(found).all()) == []
 
 
 def test_a_06_is_seen_after_an_expired_offer(shop: Shop) -> None:

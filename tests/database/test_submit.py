@@ -60,9 +60,8 @@ def test_the_application_is_committed_before_zeus_is_asked(shop: Shop) -> None:
     seen: list[tuple[str, State]] = []
 
     def look(request: ApplicationRequest) -> None:
-        with shop.payments._database.reading() as session:
-            for each in session.query(Application):
-                seen.append((each.sendid, each.state))
+        read = shop.payments._database.read
+        seen.extend(read(lambda session: [(each.sendid, each.state) for each in session.query(Application)]))
 
     shop.gateway.before_answer = look
     shop.submit(payment)
