@@ -109,9 +109,16 @@ class Resolution(StrEnum):
     IGNORED = "ignored"
 
 
+#: What MariaDB makes our tables with, whatever the host's defaults are: row locks, and keys compared exactly.
+_MARIADB = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
+#: Both names of its dialect, as a host's URI may begin with either.
+_OPTIONS = {f"{dialect}_{key}": value for dialect in ("mysql", "mariadb") for key, value in _MARIADB.items()}
+
+
 class Base(DeclarativeBase):
     """The base of our own tables; every constraint has a name, whatever the host's conventions are."""
 
+    __table_args__: Any = _OPTIONS
     metadata = sa.MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -260,7 +267,7 @@ class Application(Base):
     """One 申込 to ZEUS. A payment can have several, of which at most one is meant to be paid."""
 
     __tablename__ = "zeus_cvs_applications"
-    __table_args__ = (sa.Index("ix_zeus_cvs_applications_open", "stored_state", "pay_limit"),)
+    __table_args__ = (sa.Index("ix_zeus_cvs_applications_open", "stored_state", "pay_limit"), _OPTIONS)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     payment_id: Mapped[int] = mapped_column(sa.ForeignKey("zeus_cvs_payments.id"), index=True)
@@ -373,6 +380,7 @@ class Delivery(Base):
     __table_args__ = (
         sa.UniqueConstraint("event_id", "subscriber"),
         sa.Index("ix_zeus_cvs_deliveries_due", "state", "due_at"),
+        _OPTIONS,
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
