@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from flask import request
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from flask_zeus_cvs import PendingWorkError, State
 from flask_zeus_cvs.models import Notification, Review, ReviewReason, Verdict
@@ -218,6 +221,143 @@ def test_agent_is_checked_on_port_80_only(make_shop: ShopMaker, base_url: str, a
     answer = Zeus(shop.app).call(PAID, base_url=base_url, headers={"User-Agent": agent})
 
     assert answer.status_code == code
+
+
+# Hostile volume
+
+
+class Effort:
+    """What was asked of any database while a test ran: connections, and statements on them."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def connected(self, *_: Any) -> None:
+        self.done.append("connect")
+
+    def taken(self, *_: Any) -> None:
+        self.done.append("checkout")
+
+    def asked(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        self.done.append(statement)
+
+
+@pytest.fixture
+def effort() -> Iterator[Effort]:
+    """Listens to every engine and pool of the process, whoever made it."""
+    effort = Effort()
+    listened = [
+        (sa.pool.Pool, "connect", effort.connected),
+        (sa.pool.Pool, "checkout", effort.taken),
+        (sa.Engine, "before_cursor_execute", effort.asked),
+    ]
+    for target, event, listener in listened:
+        sa.event.listen(target, event, listener)
+    yield effort
+    for target, event, listener in listened:
+        sa.event.remove(target, event, listener)
+
+
+TOKEN, AGENT = "right-token", "The Agent"
+PERMITTED: dict[str, Any] = {"url": f"/zeus-cvs/callback/{TOKEN}", "headers": {"User-Agent": AGENT}}
+MANY_MB = 64_000_000
+REFUSED: dict[str, dict[str, Any]] = {
+    "address": {"environ_overrides": {"REMOTE_ADDR": "192.0.2.1"}},
+    "no_address": {"environ_overrides": {"REMOTE_ADDR": "unix:"}},
+    "token": {"url": "/zeus-cvs/callback/wrong-token"},
+    "user_agent": {"headers": {"User-Agent": "Another"}},
+}
+
+
+@pytest.fixture
+def guarded_shop(make_shop: ShopMaker) -> Shop:
+    """A shop as it runs in earnest, with every guard there is and the delivery in the background."""
+    return make_shop(testing=False, DELIVERY="background", CALLBACK_TOKEN=TOKEN, CALLBACK_USER_AGENT=AGENT)
+
+
+def refused(shop: Shop, reason: str, method: str, **request: Any) -> int:
+    """Come with everything right but one thing."""
+    how = {**PERMITTED, **REFUSED[reason]}
+    overrides = {**how.pop("environ_overrides", {}), **request.pop("environ_overrides", {})}
+    answer = Zeus(shop.app).ask(method, environ_overrides=overrides, **how, **request)
+    return answer.status_code
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_a_refused_call_costs_no_database_work(guarded_shop: Shop, effort: Effort, reason: str) -> None:
+    """Law 10: no connection is taken, no statement run, no thread woken, and no byte of a body read."""
+    guarded_shop.awaiting()
+    guarded_shop.payments._outbox.stop()
+    guarded_shop.db.session.remove()
+    guarded_shop.db.engine.dispose()
+    threads = threading.active_count()
+    effort.done.clear()
+    huge = {"wsgi.input": Unread(), "CONTENT_LENGTH": str(MANY_MB)}
+    endless = {"wsgi.input": Unread(), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+
+    codes = [
+        refused(guarded_shop, reason, "GET", query_string=PAID.decode()),
+        refused(guarded_shop, reason, "GET", query_string="x" * 1_000_000),
+        refused(guarded_shop, reason, "POST", environ_overrides=huge),
+        refused(guarded_shop, reason, "POST", environ_overrides=endless),
+    ]
+
+    assert codes == [403] * 4
+    assert effort.done == []
+    assert threading.active_count() == threads
+
+
+def test_a_permitted_call_is_seen_to_work(guarded_shop: Shop, effort: Effort) -> None:
+    """The measure of the test before sees what a call costs that is let in."""
+    guarded_shop.awaiting()
+    effort.done.clear()
+
+    assert Zeus(guarded_shop.app).call(PAID, **PERMITTED).status_code == 200
+    assert "checkout" in effort.done
+    assert any("zeus_cvs_notifications" in each for each in effort.done)
+
+
+def test_a_head_request_costs_no_database_work(guarded_shop: Shop, effort: Effort) -> None:
+    """405 comes before everything else."""
+    guarded_shop.awaiting()
+    guarded_shop.payments._outbox.stop()
+    effort.done.clear()
+
+    assert Zeus(guarded_shop.app).ask("HEAD", **PERMITTED).status_code == 405
+    assert effort.done == []
+
+
+def test_ten_thousand_refused_calls_are_a_handful_of_lines(
+    sqlite_shop: Shop, effort: Effort, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A flood fills no disk, and what is refused meanwhile for another reason is told of."""
+    sqlite_shop.db.session.remove()
+    effort.done.clear()
+    flood = EnvironBuilder("/zeus-cvs/callback", query_string="x" * 5_000).get_environ()
+    flood.update(REMOTE_ADDR="192.0.2.1", HTTP_USER_AGENT="x" * 1_000)
+    codes = {run_wsgi_app(sqlite_shop.app, dict(flood))[1] for _ in range(10_000)}
+    Zeus(sqlite_shop.app, address="unix:").call(PAID)
+
+    assert codes == {"403 FORBIDDEN"}
+    assert effort.done == []
+    lines = [each.getMessage() for each in caplog.records if each.name.startswith("flask_zeus_cvs")]
+    assert 6 <= len(lines) <= 8
+    assert "no usable address" in lines[-1]
+    assert sum(map(len, lines)) < 2_000
+
+
+def test_a_shop_that_nobody_configured_says_so_at_first_and_not_for_ever(
+    make_shop: ShopMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each of the first calls is an error with the cure; then whoever knocks cannot fill the log with it."""
+    shop = make_shop(CALLBACK_IPS=None)
+    zeus = Zeus(shop.app)
+    for _ in range(200):
+        zeus.call(PAID)
+
+    levels = [each.levelno for each in caplog.records if each.name.startswith("flask_zeus_cvs.web")]
+    assert set(levels) == {logging.ERROR}
+    assert 5 <= len(levels) <= 7
 
 
 # How much is read
