@@ -1,0 +1,112 @@
+"""Who sends too much, or never ends: what a real server makes of it, over real sockets."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from flask_zeus_cvs.payments import MAX_RAW
+from tests.conftest import CLIENT_IP
+from tests.wire.test_workers import Site, serving
+
+POST = b"POST /zeus-cvs/callback HTTP/1.1\r\nHost: shop\r\n"
+#: How an endless body begins: with a length that it never comes to, or with a chunk that it never fills.
+ENDLESS = {
+    "length": POST + b"Content-Length: 1000000000\r\n\r\n",
+    "chunked": POST + b"Transfer-Encoding: chunked\r\n\r\n3b9aca00\r\n",
+}
+KINDS = {"gthread": ["--threads", "2"], "sync": []}
+NOTICE = "order_no=9999-9&status=04&money=3000"
+#: Seconds; a machine that is busy with other tests answers well within them.
+SOON = 10.0
+
+
+class Sender:
+    """A connection to the shop, spoken by hand."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self.line = line
+
+    def send(self, pieces: Iterable[bytes], pause: float = 0.02) -> bytes:
+        """Send piece by piece, with a ``pause`` of seconds after each, until there is an answer or no piece."""
+        answer, end = b"", time.monotonic() + SOON
+        for piece in pieces:
+            self.line.sendall(piece)
+            answer = self.hear(pause)
+            if answer or time.monotonic() > end:
+                break
+        return answer
+
+    def hear(self, seconds: float = SOON) -> bytes:
+        """Wait for the first line of the answer; blank if there is none by then."""
+        self.line.settimeout(seconds)
+        try:
+            return self.line.recv(65536).partition(b"\r\n")[0]
+        except TimeoutError:
+            return b""
+
+
+@contextmanager
+def sender(site: Site, head: bytes) -> Iterator[Sender]:
+    """Connect, and send the head of a request."""
+    where = urlsplit(site.url)
+    with socket.create_connection((where.hostname, where.port or 80), timeout=SOON) as line:
+        line.sendall(head)
+        yield Sender(line)
+
+
+@pytest.fixture(params=KINDS)
+def options(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[str], dict[str, Any]]:
+    """gunicorn's options for one worker of each kind, and the shop's settings."""
+    uri = f"sqlite:///{tmp_path / 'shop.db'}"
+    return ["-w", "1", *KINDS[request.param]], {
+        "SQLALCHEMY_DATABASE_URI": uri,
+        "ZEUS_CVS_CLIENT_IP": CLIENT_IP,
+    }
+
+
+@pytest.fixture
+def site(options: tuple[list[str], dict[str, Any]], tmp_path: Path, closing: ExitStack) -> Site:
+    """A shop that takes notices from loopback."""
+    return closing.enter_context(serving(tmp_path, *options[0], **options[1]))
+
+
+@pytest.mark.parametrize("head", ENDLESS.values(), ids=ENDLESS)
+def test_of_an_endless_body_no_more_than_the_limit_is_awaited(site: Site, head: bytes) -> None:
+    """With one byte more than the limit, in drips, the answer is 400: no further byte is needed for it."""
+    drips = [b"x" * 1024] * (MAX_RAW // 1024)
+    with sender(site, head) as zeus:
+        assert zeus.send(drips) == b"", "a notice of just the limit could still end here"
+        assert (zeus.send([b"x"]) or zeus.hear()) == b"HTTP/1.1 400 BAD REQUEST"
+    assert site.reviews() == ["unreadable"]
+
+
+@pytest.mark.parametrize("head", ENDLESS.values(), ids=ENDLESS)
+def test_a_sender_that_never_ends_is_answered_and_others_are_served(site: Site, head: bytes) -> None:
+    """A permitted sender that goes on and on is answered 400 soon, and the only worker is free for the next notice."""
+    began = time.monotonic()
+    with sender(site, head) as zeus:
+        assert zeus.send(repeat(b"x" * 1024)) == b"HTTP/1.1 400 BAD REQUEST"
+    assert time.monotonic() - began < SOON
+    assert site.notify(NOTICE) == (200, "OK")
+    assert site.reviews() == ["unreadable", "unknown_order"]
+
+
+@pytest.mark.parametrize("head", ENDLESS.values(), ids=ENDLESS)
+def test_a_refused_sender_need_not_send_its_body(
+    options: tuple[list[str], dict[str, Any]], tmp_path: Path, head: bytes
+) -> None:
+    """From an address that is not permitted 403 comes before a byte of the body, and nothing is kept."""
+    settings = {**options[1], "ZEUS_CVS_CALLBACK_IPS": ["192.0.2.10"]}
+    with serving(tmp_path, *options[0], **settings) as site:
+        with sender(site, head) as stranger:
+            assert stranger.hear() == b"HTTP/1.1 403 FORBIDDEN"
+        assert site.reviews() == []
