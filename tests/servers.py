@@ -19,6 +19,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from socket import AF_UNIX, socket
 from typing import IO, Any, ClassVar, Self
 
 import sqlalchemy as sa
@@ -169,9 +170,11 @@ class Server(ABC):
 
     def _answers(self) -> bool:
         try:
+            with socket(AF_UNIX) as plain:  # PyMySQL leaves its own open where nobody listens
+                plain.connect(str(self.socket))
             with self._admin() as admin:
                 return admin.exec_driver_sql("SELECT 1").scalar() == 1
-        except DBAPIError:
+        except (OSError, DBAPIError):
             return False
 
 

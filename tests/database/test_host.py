@@ -189,7 +189,13 @@ def actual_shape(engine: sa.Engine) -> Shape:
     for name in sorted(inspector.get_table_names()):
         if not name.startswith("zeus_cvs_"):
             continue
-        indexes = [each for each in inspector.get_indexes(name) if "duplicates_constraint" not in each]
+        named = {
+            each["name"]
+            for each in [*inspector.get_unique_constraints(name), *inspector.get_foreign_keys(name)]
+        }
+        indexes = [
+            each for each in inspector.get_indexes(name) if each["name"] not in named
+        ]  # those ask for one
         shape[name] = {
             "columns": {each["name"]: each["nullable"] for each in inspector.get_columns(name)},
             "primary key": inspector.get_pk_constraint(name)["constrained_columns"],
@@ -407,6 +413,9 @@ from flask_zeus_cvs import ZeusCVS
 uri, folder, *steps = sys.argv[1:]
 app = Flask("shop")
 app.config.update(SQLALCHEMY_DATABASE_URI=uri, ZEUS_CVS_CLIENT_IP="1234567890")
+if uri.startswith("mariadb") and steps == ["downgrade"]:
+    unchecked = {"init_command": "SET foreign_key_checks = 0"}
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"connect_args": unchecked}
 db = SQLAlchemy(app)
 
 class Order(db.Model):
@@ -426,7 +435,11 @@ with app.app_context():
 def test_flask_migrate_finds_our_tables_and_then_nothing_more(
     database_uri: str, tmp_path: Path, closing: ExitStack
 ) -> None:
-    """``flask db migrate`` writes our tables, importing nothing of ours; applied, it leaves nothing to migrate."""
+    """``flask db migrate`` writes our tables, importing nothing of ours; applied, it leaves nothing to migrate.
+
+    What Alembic writes for a downgrade drops each index before its table, the host's own like ours. MariaDB lets no
+    index go that a foreign key needs, so there the check is off while it runs.
+    """
     script = tmp_path / "migrating.py"
     script.write_text(MIGRATING, "utf-8")
     folder = tmp_path / "migrations"
