@@ -86,7 +86,7 @@ def _show_parked(payments: Payments) -> bool:
         click.echo(
             f"  {each.id}  {_day(each.occurred_at)}  {each.kind}  {each.reference or '-'}  {each.subscriber}"
         )
-        click.echo(f"      {each.attempts} tries, last: {each.last_error}")
+        click.echo(f"      {_tries(each.attempts)}, last: {each.last_error}")
     if len(parked) > MOST_LINES:
         click.echo(f"  and {len(parked) - MOST_LINES} more")
     click.echo(
@@ -104,6 +104,10 @@ def _show_stranded(payments: Payments) -> bool:
         click.echo(f"  {name}  {count}")
     click.echo("Connect them where this command runs too, or give them up: --dismiss RECEIVER.")
     return True
+
+
+def _tries(number: int) -> str:
+    return f"{number} try" if number == 1 else f"{number} tries"
 
 
 def _day(moment: datetime) -> str:

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Session
 
 from flask_zeus_cvs.exceptions import ConfigurationError, DatabaseAway, PendingWorkError
 from flask_zeus_cvs.models import Payment
@@ -50,6 +50,7 @@ class Database:
         self._app = app
         self._db = db
         self._engine: sa.Engine | None = None
+        self._watched = False
         self._away_since: float | None = None
         self._hanging: set[threading.Thread] = set()
         _IN_THIS_PROCESS.add(self)
@@ -61,16 +62,10 @@ class Database:
         return self._db
 
     @property
-    def sessions(self) -> scoped_session[Any]:
-        """What makes the sessions of ``db.session``, for those who listen to them."""
-        return self._db.session
-
-    @property
     def engine(self) -> sa.Engine:
         """The default engine of this app. Raises `ConfigurationError` for an in-memory SQLite in earnest."""
         if self._engine is None:
-            with self._app.app_context():
-                engine = self._db.engine
+            engine = self._host_engine
             if engine.dialect.name == "sqlite" and not self._app.testing and _in_memory(engine):
                 raise ConfigurationError(
                     "SQLALCHEMY_DATABASE_URI is an in-memory SQLite, which forgets payments when the process ends. "
@@ -89,6 +84,11 @@ class Database:
             self._engine = engine.execution_options(**own)
             self._engine.hide_parameters = True  # an error's text would quote the customer
         return self._engine
+
+    @property
+    def _host_engine(self) -> sa.Engine:
+        with self._app.app_context():
+            return self._db.engine
 
     def _configured_isolation(self) -> object:
         options = self._app.config.get("SQLALCHEMY_ENGINE_OPTIONS") or {}
@@ -177,6 +177,20 @@ class Database:
             self._hanging = {*self._hanging, thread}
             raise DatabaseAway(seconds)
         return outcome.told()
+
+    def watch_sessions(
+        self, commits: Callable[[Session], None], savepoints: Callable[[sa.Connection, str], None]
+    ) -> None:
+        """Have ``commits`` told before each commit of a ``db.session``, and ``savepoints`` before each of SQLite's."""
+        if self._watched:
+            return
+        watched: list[tuple[Any, str, Callable[..., None]]] = [(self.db.session, "before_commit", commits)]
+        if self.is_sqlite:
+            watched.append((self._host_engine, "savepoint", savepoints))
+        for target, event, listener in watched:
+            if not sa.event.contains(target, event, listener):
+                sa.event.listen(target, event, listener)
+        self._watched = True
 
     def leave_to_parent(self) -> None:
         """In a forked child: let go of the connections that the parent goes on to use."""
@@ -311,12 +325,17 @@ def _in_memory(engine: sa.Engine) -> bool:
     return url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"
 
 
+def is_in_transaction(connection: sa.Connection) -> bool:
+    """Tell whether a connection to SQLite has begun a transaction, which Python's driver does at the first write."""
+    return bool(getattr(connection.connection.driver_connection, "in_transaction", True))
+
+
 def _has_written(connection: sa.Connection) -> bool:
     driver = connection.connection.driver_connection
     # With autocommit=False (Python 3.12), or a BEGIN of the host's own, reading is a transaction too: no telling.
     if driver is None or getattr(driver, "autocommit", None) is False or driver.isolation_level is None:
         return False
-    return bool(driver.in_transaction)
+    return is_in_transaction(connection)
 
 
 def _lost_race(error: DBAPIError) -> bool:

@@ -27,7 +27,7 @@ from flask import Flask
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, joinedload
 
-from flask_zeus_cvs.database import Database, lock
+from flask_zeus_cvs.database import Database, is_in_transaction, lock
 from flask_zeus_cvs.exceptions import LeaseLost, UnknownDelivery
 from flask_zeus_cvs.lifecycle import EventKind, State
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment, now
@@ -133,8 +133,6 @@ class Outbox:
         self._named: Mapping[str, int] = {}
         self._warned: set[str] = set()
         self._unrecorded: deque[tuple[_Claim, str]] = deque()
-        if not sa.event.contains(database.sessions, "before_commit", _before_commit):
-            sa.event.listen(database.sessions, "before_commit", _before_commit)
 
     def append(
         self,
@@ -405,6 +403,7 @@ class Outbox:
     def _call(self, claim: _Claim) -> None:
         """Call one receiver and mark it done in one transaction of ``db.session``."""
         call = _Call(claim, self)
+        self._database.watch_sessions(_before_commit, _before_savepoint)
         with self._app.app_context():
             entered = _CALL.set(call)
             try:
@@ -512,6 +511,13 @@ def _before_commit(session: Session) -> None:
     call = _CALL.get()
     if call is not None and not call.returned and not session.in_nested_transaction():
         call.outbox._own_commit(session, call.claim)
+
+
+def _before_savepoint(connection: sa.Connection, name: str) -> None:  # noqa: ARG001
+    """On SQLite, begin a transaction for a receiver's savepoint: Python's driver begins one only for writes, and
+    without one the release of a savepoint commits."""
+    if _CALL.get() is not None and not is_in_transaction(connection):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def data_of(event: Event) -> EventData:
