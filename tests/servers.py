@@ -260,12 +260,14 @@ class MariaDB(Server):
         return f"{self.driver}://root@/{database}?unix_socket={self.socket}&charset=utf8mb4"
 
     def _initialise(self) -> None:
+        (self.folder / "tmp").mkdir()
         made = subprocess.run(
             [
                 _command("mariadb-install-db"),
                 *("--no-defaults", f"--datadir={self.folder / 'data'}", *self._as_user()),
                 *("--auth-root-authentication-method=normal", "--skip-test-db"),
             ],
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -285,11 +287,16 @@ class MariaDB(Server):
                 *("--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M"),
                 f"--innodb-flush-log-at-trx-commit={1 if self._durable else 2}",
             ],
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
+
+    def _environment(self) -> dict[str, str]:
+        # At its start it removes temporary tables that it finds in a shared folder, those of another server too.
+        return {**os.environ, "TMPDIR": str(self.folder / "tmp")}
 
     @staticmethod
     def _as_user() -> Sequence[str]:
