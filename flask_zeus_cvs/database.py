@@ -79,8 +79,11 @@ class Database:
                     "SQLALCHEMY_ENGINE_OPTIONS sets isolation_level to AUTOCOMMIT, under which what belongs together "
                     "is not stored together. Remove it, or set it on the connections that need it."
                 )
-            # Whatever the host's isolation level: after waiting for a lock we must see what its holder wrote.
-            own = {} if engine.dialect.name == "sqlite" else {"isolation_level": "READ COMMITTED"}
+            own = (
+                {}
+                if engine.dialect.name in _LEVEL_OF_NEXT | {"sqlite"}
+                else {"isolation_level": "READ COMMITTED"}
+            )
             self._engine = engine.execution_options(**own)
             self._engine.hide_parameters = True  # an error's text would quote the customer
         return self._engine
@@ -203,10 +206,14 @@ class Database:
                     engine.dispose(close=False)
 
     def _prepare(self, session: Session) -> None:
+        """Begin as our transactions do. Whatever the host's isolation level, ours is READ COMMITTED: after waiting
+        for a lock we must see what its holder wrote."""
         if self.is_sqlite:
             session.execute(_TAKE_WRITE_LOCK)
         elif self.engine.dialect.name == "postgresql":
             session.execute(_WAIT_NO_LONGER)
+        elif self.engine.dialect.name in _LEVEL_OF_NEXT:
+            session.execute(_READ_COMMITTED)
 
     def refuse_pending_work(self) -> None:
         """Raise `PendingWorkError` if ``db.session`` holds a lock that we would wait for in vain.
@@ -277,6 +284,10 @@ def afterwards(session: Session, say: Callable[[], object]) -> None:
 
 
 _AFTERWARDS = "zeus_cvs_afterwards"
+#: Where one statement sets the level of the next transaction only: cheaper than the level of a connection, which
+#: their drivers set outside of SQLAlchemy's care for connections that have died.
+_LEVEL_OF_NEXT = frozenset({"mariadb", "mysql"})
+_READ_COMMITTED = sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 _WAIT_NO_LONGER = sa.text(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
 _TAKE_WRITE_LOCK = sa.update(Payment.__table__).where(Payment.id == -1).values(attempts=Payment.attempts)  # type: ignore[arg-type]
 
