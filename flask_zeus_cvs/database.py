@@ -174,7 +174,10 @@ class Database:
         seconds = ANSWER_WITHIN_HANGING if self._hanging else ANSWER_WITHIN
         outcome: _Outcome[T] = _Outcome(work)
         thread = threading.Thread(target=outcome.find, name="zeus-cvs-storing", daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # none is to be had: rather stored without a bound than not stored
+            return work()
         thread.join(seconds)
         if thread.is_alive():
             self._hanging = {*self._hanging, thread}
