@@ -320,7 +320,7 @@ def test_once_does_not_charge_twice_for_one_order(shop: Shop, status: str) -> No
     assert shop.payment(3500, reference="A-1", once=True).id != first.id
 
 
-@pytest.mark.parametrize("database_uri", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database_uri", ["postgresql", "mariadb"], indirect=True)
 def test_a_payment_locked_by_once_is_not_waited_for(shop: Shop) -> None:
     """Instead of waiting for the caller's own transaction, the cure is named."""
     payment = shop.payment(reference="A-1", once=True)
@@ -659,7 +659,7 @@ def test_after_a_commit_nothing_is_pending(shop: Shop, ready: tuple[Payment, Rev
     test_reading_does_not_get_in_the_way(shop, ready)
 
 
-@pytest.mark.parametrize("database_uri", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database_uri", ["postgresql", "mariadb"], indirect=True)
 def test_elsewhere_the_callers_own_work_stays_pending(shop: Shop) -> None:
     """Where there are several writers, the caller's transaction is left as it is: neither committed nor lost."""
     payment = shop.payment()

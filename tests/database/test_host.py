@@ -19,6 +19,7 @@ from flask_zeus_cvs import ConfigurationError, State, ZeusCVS, payment_received
 from flask_zeus_cvs.models import Base, Payment
 from flask_zeus_cvs.payments import payments_of
 from tests.conftest import CLIENT_IP, Shop, ShopMaker
+from tests.servers import Server
 
 PAID = b"order_no=%s&status=04&money=3000"
 
@@ -301,6 +302,62 @@ def test_the_cure_for_a_schema_works(database_uri: str, closing: ExitStack) -> N
     assert inspector.get_table_names("public") == []
 
 
+def test_texts_are_compared_exactly(shop: Shop) -> None:
+    """What differs in case or accents only is another order, another customer's page, another subscriber."""
+    first = shop.payment(reference="cafe-1", once=True)
+    for other in ("Cafe-1", "café-1", "ｃafe-1"):
+        assert shop.zeus.find(other) is None
+        assert shop.payment(reference=other, once=True).id != first.id
+    browser = shop.app.test_client()
+    pages = [f"/zeus-cvs/checkout/{token}" for token in (first.token, first.token.swapcase())]
+    answers = [browser.get(page, base_url="https://localhost").status_code for page in pages]
+    assert answers == [200, 404]
+
+
+def test_subscribers_that_differ_in_case_are_two(shop: Shop) -> None:
+    """Each of them has a delivery of its own."""
+    heard: list[str] = []
+    for name in ("Ship", "ship"):
+        payment_received.connect(lambda app, *, name=name, **extra: heard.append(name), shop.app, name=name)
+    shop.awaiting(order_no="9")
+    shop.zeus.receive(PAID % b"9")
+    assert heard == ["Ship", "ship"]
+    assert shop.zeus.deliver_now().done == 0
+
+
+def test_order_numbers_that_differ_in_case_are_two(shop: Shop) -> None:
+    """ZEUS's serial is letters and digits: each slip hears of its own money only."""
+    upper, _ = shop.awaiting(order_no="9A-1", reference="A-1")
+    lower, _ = shop.awaiting(order_no="9a-1", reference="A-2")
+    shop.zeus.receive(PAID % b"9a-1")
+    assert (shop.state(upper), shop.state(lower)) == (State.AWAITING_PAYMENT, State.RECEIVED)
+
+
+@pytest.mark.parametrize("driver", ["mariadb+pymysql", "mysql+pymysql"])
+def test_mariadb_keeps_our_tables_in_its_own_way(
+    mariadb: Server, closing: ExitStack, tables: list[str], driver: str
+) -> None:
+    """Under either name of the dialect and whatever the host's defaults are: row locks, all of Unicode, exactly."""
+    uri = mariadb.create()
+    closing.callback(mariadb.drop, uri)
+    engine = sa.create_engine(uri)
+    closing.callback(engine.dispose)
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER DATABASE CHARACTER SET latin1"))
+    options = {"connect_args": {"init_command": "SET default_storage_engine = MyISAM"}}
+    app = make_app(uri.replace("mariadb+pymysql", driver), SQLALCHEMY_ENGINE_OPTIONS=options)
+    shop = set_up(closing, app, SQLAlchemy(app))
+    payment, _ = shop.awaiting(order_no="9", reference="注文-1🛒")
+    shop.zeus.receive(PAID % b"9")
+    assert shop.state(payment) is State.RECEIVED
+    made = sa.text(
+        "SELECT table_name, engine, table_collation FROM information_schema.tables"
+        " WHERE table_schema = DATABASE()"
+    )
+    rows = sorted(tuple(row) for row in shop.db.session.execute(made))
+    assert rows == [(name, "InnoDB", "utf8mb4_bin") for name in tables]
+
+
 def test_a_host_with_binds(tmp_path: Path, closing: ExitStack) -> None:
     """Our tables live on the default bind, and the shop's other binds stay as they are."""
     app = make_app(f"sqlite:///{tmp_path / 'main.db'}")
@@ -359,7 +416,7 @@ def test_a_hosts_table_refers_to_payments(database_uri: str, closing: ExitStack)
     (key,) = sa.inspect(db.engine).get_foreign_keys("orders")
     assert key["referred_table"] == "zeus_cvs_payments"
     db.session.rollback()
-    if db.engine.dialect.name == "postgresql":
+    if db.engine.dialect.name != "sqlite":
         db.session.add(Order(payment_id=999))
         with pytest.raises(sa.exc.IntegrityError):
             db.session.commit()
