@@ -175,12 +175,19 @@ ShopMaker = Callable[..., Shop]
 def make_shop(tmp_path: Path, closing: ExitStack) -> ShopMaker:
     """Make apps: ``make_shop(uri, KEY=value, …)``, keys without their prefix; contexts and engines are closed."""
 
-    def make(uri: str | None = None, *, testing: bool = True, **settings: Any) -> Shop:
+    def make(
+        uri: str | None = None,
+        *,
+        testing: bool = True,
+        engine: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Shop:
         app = Flask(__name__, instance_path=str(tmp_path))
         app.config.update(
             TESTING=testing,
             SECRET_KEY="not a secret",
             SQLALCHEMY_DATABASE_URI=uri or f"sqlite:///{tmp_path / 'shop.db'}",
+            SQLALCHEMY_ENGINE_OPTIONS=engine or {},
             ZEUS_CVS_CLIENT_IP=CLIENT_IP,
             ZEUS_CVS_CALLBACK_IPS=["127.0.0.1"],
         )
