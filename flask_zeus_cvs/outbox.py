@@ -465,17 +465,23 @@ class Outbox:
             where,
             extra={"action": "delivery_failed", **claim.extra},
         )
+        return self._record_or_remember(claim, where)
+
+    def _record_what_was_not(self) -> None:
+        """Store the failures that could not be stored because the database was away: their leases end now."""
+        for _ in range(len(self._unrecorded)):
+            try:
+                claim, where = self._unrecorded.popleft()
+            except IndexError:  # another thread was faster
+                return
+            self._record_or_remember(claim, where)
+
+    def _record_or_remember(self, claim: _Claim, where: str) -> Summary:
         try:
             return self._record(claim, where)
         except DBAPIError:
             self._unrecorded.append((claim, where))
             raise
-
-    def _record_what_was_not(self) -> None:
-        """Store the failures that could not be stored because the database was away: their leases end now."""
-        while self._unrecorded:
-            self._record(*self._unrecorded[0])
-            self._unrecorded.popleft()
 
     def _record(self, claim: _Claim, where: str) -> Summary:
         state = self._database.write(lambda session: self._put_off(session, claim, where))
