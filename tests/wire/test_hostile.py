@@ -15,7 +15,7 @@ import pytest
 
 from flask_zeus_cvs.payments import MAX_RAW
 from tests.conftest import CLIENT_IP
-from tests.wire.test_workers import Site, serving
+from tests.wire.sites import Site, serving
 
 POST = b"POST /zeus-cvs/callback HTTP/1.1\r\nHost: shop\r\n"
 #: How an endless body begins: with a length that it never comes to, or with a chunk that it never fills.

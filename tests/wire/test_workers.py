@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,109 +12,7 @@ import requests
 
 from flask_zeus_cvs.simulator import Simulator
 from tests.conftest import CLIENT_IP
-from tests.wire.small_shop import create_app
-
-FORM = {"name": "ヤマダ　タロウ", "phone": "09012345678", "email": "taro@example.com", "store": "D030"}
-ROOT = Path(__file__).parents[2]
-
-
-class Site:
-    """A shop behind gunicorn, as a customer's browser and ZEUS reach it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def sell(self, reference: str) -> dict[str, str]:
-        return dict(requests.post(f"{self.url}/sell/{reference}", timeout=30).json())
-
-    def orders(self) -> dict[str, list[Any]]:
-        return dict(requests.get(f"{self.url}/orders", timeout=30).json())
-
-    def reviews(self) -> list[str]:
-        return list(requests.get(f"{self.url}/reviews", timeout=30).json())
-
-    def notify(self, query: str, path: str = "/zeus-cvs/callback", **headers: str) -> tuple[int, str]:
-        """Call the shop as ZEUS would; returns status and body."""
-        answer = requests.get(f"{self.url}{path}?{query}", headers=headers, timeout=30)
-        return answer.status_code, answer.text
-
-    def apply(self, reference: str) -> tuple[dict[str, str], str]:
-        """Sell, fill in the form and send it; returns the order's addresses and the page that came."""
-        order = self.sell(reference)
-        browser, fields = self.opened(order)
-        return order, browser.post(self.url + order["checkout"], data=fields, timeout=60).text
-
-    def opened(self, order: dict[str, str]) -> tuple[requests.Session, dict[str, str]]:
-        """Open the form; returns the browser and the filled fields."""
-        browser = requests.Session()
-        page = browser.get(self.url + order["checkout"], timeout=30)
-        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
-        assert token is not None
-        return browser, {**FORM, "amount": "3000", "csrf_token": token[1]}
-
-
-@contextmanager
-def serving(folder: Path, *options: str, **settings: Any) -> Iterator[Site]:
-    """Run the small shop under gunicorn on a free port until the block ends."""
-    create_app(settings)
-    log = folder / "gunicorn.log"
-    environment = {**os.environ, "SHOP": json.dumps(settings), "PYTHONPATH": str(ROOT)}
-    with log.open("wb") as out:
-        server = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "gunicorn",
-                "-b",
-                "127.0.0.1:0",
-                *options,
-                "tests.wire.small_shop:create_app()",
-            ],
-            env=environment,
-            stdout=out,
-            stderr=out,
-            cwd=folder,
-        )
-    try:
-        yield Site(address_in(log, server))
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def address_in(log: Path, server: subprocess.Popen[bytes]) -> str:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
-        said = log.read_text("utf-8")
-        found = re.search(r"Listening at: (http://127\.0\.0\.1:\d+)", said)
-        if found and "Booting worker" in said:
-            return found[1]
-        time.sleep(0.05)
-    raise AssertionError(f"gunicorn did not start:\n{log.read_text('utf-8')}")
-
-
-def at_once(acts: list[Callable[[], requests.Response]]) -> list[requests.Response]:
-    """Do all of it at the same moment, each in a thread."""
-    start = threading.Barrier(len(acts))
-    answers: list[requests.Response] = []
-
-    def run(act: Callable[[], requests.Response]) -> None:
-        start.wait(30)
-        answers.append(act())
-
-    threads = [threading.Thread(target=run, args=[act]) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return answers
-
-
-def until(found: Callable[[], object], wanted: object) -> None:
-    end = time.monotonic() + 20
-    while found() != wanted:
-        assert time.monotonic() < end, found()
-        time.sleep(0.05)
+from tests.wire.sites import at_once, serving, until
 
 
 @pytest.fixture
