@@ -5,10 +5,11 @@ PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 PY := .venv/bin/python
 CODE := flask_zeus_cvs example_shop tests
 
-.PHONY: help demo test fuzz check wheel clean
+.PHONY: help demo test torture fuzz check wheel clean
 help:
 	@echo "make demo     run the example shop and the sandbox   (PORT=5000 SANDBOX_PORT=5001)"
 	@echo "make test     run all tests                          (ARGS='-k lawson' for some of them)"
+	@echo "make torture  kill, cut and misbehave; count what is lost (ARGS='--database sqlite --seed 7')"
 	@echo "make fuzz     throw mutated notices and answers at it (COUNT=200000 SEED=1)"
 	@echo "make check    lint, formatting, types, and who imports whom"
 	@echo "make wheel    build the package into dist/"
@@ -19,6 +20,9 @@ demo: .venv/demo-installed
 
 test: .venv/test-installed
 	$(PY) -m pytest -n auto $(ARGS)
+
+torture: .venv/test-installed
+	@$(PY) -m tests.torture $(ARGS)
 
 fuzz: .venv/test-installed
 	@$(PY) -m tests.fuzz --count $(or $(COUNT),200000) --seed $(or $(SEED),1)

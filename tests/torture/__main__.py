@@ -1,0 +1,104 @@
+"""``python -m tests.torture``: torture a shop on each database with as many seeds as asked for, and judge it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from tests.servers import Server, Unavailable, mariadb, postgresql
+from tests.torture.run import FULL, SHORT, Place, Report, Size, file_place, run, served_place
+
+SERVERS: dict[str, Callable[[], Server]] = {"postgresql": postgresql, "mariadb": mariadb}
+DATABASES = ("sqlite", *SERVERS)
+#: How many findings are shown; the others are in the folder that is kept.
+SHOWN = 10
+
+
+@click.command()
+@click.option("--database", type=click.Choice([*DATABASES, "all"]), default="all", show_default=True)
+@click.option("--seed", default=1, show_default=True, help="The first seed.")
+@click.option("--seeds", default=1, show_default=True, help="How many seeds, one after the other.")
+@click.option("--notices", type=int, default=None, help=f"Calls of the callback.  [default: {FULL.notices}]")
+@click.option("--payments", type=int, default=None, help=f"[default: {FULL.payments}]")
+@click.option("--short", is_flag=True, help="As make test has it: few notices, few faults.")
+def torture(
+    database: str, seed: int, seeds: int, notices: int | None, payments: int | None, short: bool
+) -> None:
+    """Kill workers, take the database away and have receivers misbehave while notices flow; then count.
+
+    Exits with 1, and keeps what the run has left, if anything was lost or doubled.
+    """
+    size = SHORT if short else FULL
+    size = replace(size, notices=notices or size.notices, payments=payments or size.payments)
+    names = DATABASES if database == "all" else (database,)
+    good = [tortured(name, range(seed, seed + seeds), size) for name in names]
+    sys.exit(0 if all(good) else 1)
+
+
+def tortured(name: str, seeds: range, size: Size) -> bool:
+    """Run every seed on one kind of database; tells whether nothing was found."""
+    with ExitStack() as stack:
+        server = None
+        if name in SERVERS:
+            try:
+                server = stack.enter_context(SERVERS[name]())
+            except Unavailable as error:
+                click.echo(f"{name}: left out, because {error} is missing")
+                return os.environ.get("CI") != "true"
+        good = [one_run(name, server, seed, size) for seed in seeds]
+        return all(good)
+
+
+def one_run(name: str, server: Server | None, seed: int, size: Size) -> bool:
+    """Run one seed and print its table; what it has left is kept only if something was found."""
+    folder = Path(tempfile.mkdtemp(prefix="zeus-torture-"))
+    findings = True
+    try:
+        with place(folder, server, seed) as where:
+            report = run(where, seed, size, folder)
+        show(name, seed, report, folder)
+        findings = bool(report.findings)
+    finally:
+        if not findings:
+            shutil.rmtree(folder)
+    return not findings
+
+
+@contextmanager
+def place(folder: Path, server: Server | None, seed: int) -> Iterator[Place]:
+    if server is None:
+        yield file_place(folder, seed)
+    else:
+        with served_place(server, seed) as where:
+            yield where
+
+
+def show(name: str, seed: int, report: Report, folder: Path) -> None:
+    """Print the table of one run, and the first of what was found."""
+    click.echo(f"\n{name}, seed {seed}")
+    for figure, number in report.figures.items():
+        click.echo(f"  {figure:<20}{number:>10,}")
+    for finding in report.findings[:SHOWN]:
+        click.echo(f"  {finding.kind}: {finding.text}")
+    if report.findings:
+        click.echo(
+            f"  {len(report.findings)} findings with seed {seed} on {name}. All of them, and the log: {folder}"
+        )
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupted)  # so that it ends what it has started, as after a Ctrl-C
+    torture()
