@@ -69,5 +69,7 @@ class _Tally:
 
 def refusals_of(app: Flask) -> Refusals:
     """Return the refusals of an app, which has one count for all its threads."""
-    refusals: Refusals = app.extensions.setdefault(EXTENSION, Refusals())
+    if EXTENSION not in app.extensions:
+        app.extensions.setdefault(EXTENSION, Refusals())  # of two threads that come first, one has its way
+    refusals: Refusals = app.extensions[EXTENSION]
     return refusals
