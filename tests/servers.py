@@ -359,7 +359,7 @@ def _database(uri: str) -> str:
 def _command(name: str) -> str:
     found = shutil.which(name, path=SEARCHED)
     if found is None:
-        raise Unavailable(f"MariaDB's {name}")
+        raise Unavailable(f"MariaDB's {name} (Debian's mariadb-server-core and mariadb-client-core)")
     return found
 
 
