@@ -1,7 +1,8 @@
 """A shop whose receivers sleep when told to, for tests of delivery under real servers.
 
 Its settings come as JSON in SHOP. What is named SHOP_… is its own: SHOP_DESK (a folder), SHOP_SLIPS (how many slips
-wait to be paid), SHOP_SLEEP (seconds), SHOP_USE_FIRST (use the database before any worker is forked).
+wait to be paid), SHOP_SLEEP (seconds), SHOP_EXIT_SECONDS (the outbox's own), SHOP_USE_FIRST (use the database before
+any worker is forked).
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ def create_app(settings: dict[str, Any] | None = None) -> Flask:
         set_up(app, db, zeus)
         return app
     outbox.LEASE, outbox.POLL_SECONDS = LEASE, POLL_SECONDS
+    outbox.EXIT_SECONDS = app.config.get("SHOP_EXIT_SECONDS", outbox.EXIT_SECONDS)
     if app.config.get("SHOP_USE_FIRST"):
         use(app, db, counted)
     return app

@@ -100,8 +100,7 @@ class Site:
 
     def workers(self) -> list[int]:
         """The processes of the workers that there are."""
-        gone = [int(pid) for pid in re.findall(r"Worker exiting \(pid: (\d+)\)", self.said())]
-        return [pid for pid in self.booted() if pid not in gone and _runs(pid)]
+        return [pid for pid in self.booted() if _runs(pid)]
 
     def reload(self) -> None:
         """Have gunicorn put new workers in the place of all."""
