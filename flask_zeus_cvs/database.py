@@ -101,6 +101,11 @@ class Database:
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
+    @property
+    def is_mariadb(self) -> bool:
+        """Whether it is MariaDB, under either name of its dialect."""
+        return self.engine.dialect.name in _LEVEL_OF_NEXT
+
     def read(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` in a session that writes nothing, and give its connection back; what it returns stays readable.
 
@@ -350,6 +355,12 @@ def _has_written(connection: sa.Connection) -> bool:
     if driver is None or getattr(driver, "autocommit", None) is False or driver.isolation_level is None:
         return False
     return is_in_transaction(connection)
+
+
+def must_begin_anew(error: DBAPIError) -> bool:
+    """Tell whether a transaction began too early, as at repeatable read it cannot lock what came later, or lost a
+    deadlock: what it wrote is gone."""
+    return bool(_codes(error) & {"40001", 1020, 1213})
 
 
 def _lost_race(error: DBAPIError) -> bool:

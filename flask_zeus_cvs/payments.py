@@ -21,11 +21,12 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from flask import Flask
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import mysql
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, joinedload, object_session
 
 from flask_zeus_cvs.customer import Customer, checked, normalize
-from flask_zeus_cvs.database import Database, afterwards, lock, note_lock, quoting_nothing
+from flask_zeus_cvs.database import Database, afterwards, lock, must_begin_anew, note_lock, quoting_nothing
 from flask_zeus_cvs.exceptions import (
     ConfigurationError,
     CreatedMeanwhile,
@@ -174,6 +175,40 @@ class Payments:
         return payment
 
     def _create_once(self, session: Session, payment: Payment) -> Payment:
+        try:
+            if self._database.is_mariadb:
+                return self._insert_or_find(session, payment)
+            return self._find_or_insert(session, payment)
+        except OperationalError as error:
+            if not must_begin_anew(error):
+                raise
+            session.rollback()  # the database has done so already: nothing may be committed on top
+            raise CreatedMeanwhile from None
+
+    def _insert_or_find(self, session: Session, payment: Payment) -> Payment:
+        """Insert before locking, unless it is there. On MariaDB those who lock what is not there lock the gap for
+        each other: all but one lose a deadlock, and with it their whole transaction."""
+        table = Payment.__table__
+        insert = mysql.insert(table).values(  # type: ignore[arg-type]
+            reference=payment.reference,
+            once_key=payment.reference,
+            amount=payment.amount,
+            sendpoint=payment.sendpoint,
+            return_url=payment.return_url,
+            customer_name=payment.customer.name,
+            customer_phone=payment.customer.phone,
+            customer_email=payment.customer.email,
+            expires_at=payment.expires_at,
+        )
+        holding = sa.select(Payment.id).where(Payment.once_key == payment.reference)
+        if session.scalar(holding) is None or self._usable_or_released(session, payment) is None:
+            session.execute(insert.on_duplicate_key_update(id=table.c.id))
+        found = self._usable_or_released(session, payment)
+        if found is None:  # one of another worker, which has ended already
+            raise CreatedMeanwhile
+        return found
+
+    def _find_or_insert(self, session: Session, payment: Payment) -> Payment:
         earlier = self._usable_or_released(session, payment)
         if earlier is not None:
             return earlier
@@ -282,6 +317,8 @@ class Payments:
         if request is not None:
             answer = self._ask(request, application_id)
             self._database.write(lambda session: self._settle(session, application_id, answer))
+            if isinstance(answer, Answer):
+                self._look_again(answer.order_no)
             self._outbox.after_commit()
         stale = object_session(payment)
         if stale is not None and not stale.is_modified(payment):
@@ -308,6 +345,10 @@ class Payments:
         self, session: Session, payment_id: int, customer: Customer, store: Store
     ) -> tuple[int, ApplicationRequest | None]:
         """Add a `SUBMITTING` application; without a request if there is one already that stands in its place."""
+        if (
+            session.get(Payment, payment_id) is None
+        ):  # to lock it, MariaDB would wait for the caller who added it
+            raise PendingWorkError(_NOT_THERE)
         payment = lock(session, payment_id)
         if payment is None:
             raise PendingWorkError(_NOT_THERE)
@@ -412,7 +453,7 @@ class Payments:
 
     def _store(self, notice: Notice, source: str) -> Receipt:
         receipt = self._database.write(lambda session: self._take(session, notice, source))
-        if receipt.verdict is Verdict.WAITING:
+        if not receipt.repeat:
             self._look_again(notice.order_no)
         return receipt
 

@@ -311,7 +311,7 @@ def _body() -> tuple[bytes, bool]:
             if not more:
                 break
             raw += more
-    except HTTPException:
+    except Exception:  # of each server's own kinds, where chunks break its rules or the connection ends
         return raw, True
     return raw, False
 

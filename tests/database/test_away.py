@@ -189,7 +189,9 @@ def test_a_frozen_server_is_a_500_in_bounded_time(
     assert [each.state for each in shop.all(Application)] == [State.CONFIRMED]
 
 
-def test_a_delivery_that_meets_a_dead_connection_is_not_a_failure(shop: Shop, server: Server) -> None:
+def test_a_delivery_that_meets_a_dead_connection_is_not_a_failure(
+    shop: Shop, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A receiver is called, at its first try, also when the connection for it had died unnoticed."""
     heard: list[int] = []
 
@@ -204,7 +206,7 @@ def test_a_delivery_that_meets_a_dead_connection_is_not_a_failure(shop: Shop, se
         sa.event.listen(args[0], "after_commit", lambda session: server.restart(), once=True)
         return found
 
-    shop.payments._outbox._claim = claim_and_restart  # type: ignore[method-assign]
+    monkeypatch.setattr(shop.payments._outbox, "_claim", claim_and_restart)
     assert call(shop) == 200
     assert len(heard) == 1
     (delivery,) = shop.all(Delivery)

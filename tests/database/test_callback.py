@@ -416,6 +416,29 @@ def test_a_body_that_was_cut_off_is_not_taken(sqlite_shop: Shop) -> None:
     assert [review.reason for review in sqlite_shop.all(Review)] == ["unreadable"]
 
 
+class Broken(io.BytesIO):
+    """A body that ends in an error of the server's own, which quotes it."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        more = super().read(size)
+        if not more:
+            raise RuntimeError("invalid chunk size: telno=09012345678")
+        return more
+
+
+def test_a_body_that_the_server_cannot_take_apart(
+    sqlite_shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each server raises errors of its own kind: 400, what came is kept, and nothing of it is logged."""
+    payment, _ = sqlite_shop.awaiting()
+    overrides = {"wsgi.input": Broken(PAID), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+
+    assert Zeus(sqlite_shop.app).post(b"", environ_overrides=overrides).status_code == 400
+    assert sqlite_shop.state(payment) == "awaiting_payment"
+    assert [each.raw for each in sqlite_shop.all(Notification)] == [PAID]
+    assert not any(secret in logged(caplog) for secret in SECRETS)
+
+
 def test_a_lower_limit_of_the_hosts_is_400_too(sqlite_shop: Shop) -> None:
     """A host's MAX_CONTENT_LENGTH below the notice's size is answered in our way."""
     sqlite_shop.app.config["MAX_CONTENT_LENGTH"] = 10

@@ -105,6 +105,18 @@ def test_a_sender_that_never_ends_is_answered_and_others_are_served(
         assert site.reviews() == ["unreadable", "unknown_order"]
 
 
+def test_broken_chunks_are_not_understood(
+    options: list[str], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """What the server cannot take apart is answered like any notice that is not understood, and a person is told."""
+    with serving(tmp_path, *options, **settings) as site:
+        for body in (b"zz\r\n", b"5\r\nabcdeXX", b"9\r\nstatus=04\r\n"):
+            with sender(site, POST + b"Transfer-Encoding: chunked\r\n\r\n" + body) as zeus:
+                zeus.line.shutdown(socket.SHUT_WR)
+                assert zeus.hear() == BAD_REQUEST
+        assert site.reviews() == ["unreadable"]
+
+
 def test_a_refused_sender_need_not_send_its_body(
     options: list[str], settings: dict[str, Any], tmp_path: Path
 ) -> None:
