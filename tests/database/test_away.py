@@ -88,7 +88,7 @@ def test_only_the_first_to_notice_an_outage_waits(
     """A shop without its database refuses quickly, so that a queue of notices is not held up by each."""
     waits: list[float] = []
     monkeypatch.setattr(module, "RECONNECT", 0.5)
-    monkeypatch.setattr(module.time, "sleep", waits.append)
+    monkeypatch.setattr("flask_zeus_cvs.database.time.sleep", waits.append)
     server.stop()
     assert call(shop) == 500
     assert waits
