@@ -5,6 +5,8 @@ from __future__ import annotations
 from flask_zeus_cvs.customer import Customer
 from flask_zeus_cvs.exceptions import (
     ConfigurationError,
+    CreatedMeanwhile,
+    DatabaseAway,
     GatewayError,
     InvalidAmount,
     InvalidCustomer,
@@ -39,7 +41,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ConfigurationError",
+    "CreatedMeanwhile",
     "Customer",
+    "DatabaseAway",
     "EventData",
     "EventKind",
     "GatewayError",

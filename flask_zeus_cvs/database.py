@@ -53,6 +53,7 @@ class Database:
         self._watched = False
         self._away_since: float | None = None
         self._hanging: set[threading.Thread] = set()
+        self._owner = os.getpid()
         _IN_THIS_PROCESS.add(self)
 
     @property
@@ -64,6 +65,7 @@ class Database:
     @property
     def engine(self) -> sa.Engine:
         """The default engine of this app. Raises `ConfigurationError` for an in-memory SQLite in earnest."""
+        self.notice_fork()
         if self._engine is None:
             engine = self._host_engine
             if engine.dialect.name == "sqlite" and not self._app.testing and _in_memory(engine):
@@ -203,15 +205,19 @@ class Database:
                 sa.event.listen(target, event, listener)
         self._watched = True
 
-    def leave_to_parent(self) -> None:
-        """In a forked child: let go of the connections that the parent goes on to use."""
-        if self._app.extensions.get("sqlalchemy") is not self._db:
+    def notice_fork(self) -> None:
+        """In a forked child, let go of the connections that the parent goes on to use; does nothing elsewhere.
+
+        Python says when it forks. Servers written in C fork past it, so we look for ourselves, too.
+        """
+        if self._owner == os.getpid():
             return
-        self._hanging = set()
-        with self._app.app_context():
-            for engine in self._db.engines.values():
-                if not (engine.dialect.name == "sqlite" and _in_memory(engine)):
-                    engine.dispose(close=False)
+        self._owner, self._hanging = os.getpid(), set()
+        if self._app.extensions.get("sqlalchemy") is self._db:
+            with self._app.app_context():
+                for engine in self._db.engines.values():
+                    if not (engine.dialect.name == "sqlite" and _in_memory(engine)):
+                        engine.dispose(close=False)
 
     def _prepare(self, session: Session) -> None:
         """Begin as our transactions do. Whatever the host's isolation level, ours is READ COMMITTED: after waiting
@@ -277,13 +283,13 @@ class _Outcome(Generic[T]):
 _IN_THIS_PROCESS: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
-def _leave_to_parent() -> None:
+def _notice_fork() -> None:
     for database in list(_IN_THIS_PROCESS):
-        database.leave_to_parent()
+        database.notice_fork()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_leave_to_parent)
+    os.register_at_fork(after_in_child=_notice_fork)
 
 
 def afterwards(session: Session, say: Callable[[], object]) -> None:
@@ -313,7 +319,8 @@ def quoting_nothing() -> Iterator[None]:
 def lock(session: Session, payment_id: int) -> Payment | None:
     """Lock one payment until the transaction ends, and read it as it is now; None if there is none.
 
-    Rows that refer to the payment can be added meanwhile: a shop's orders need not wait for a notice.
+    Rows that refer to the payment can be added meanwhile: a shop's orders need not wait for a notice. Not so on
+    MariaDB, where a row that refers to it and is not committed yet keeps us waiting, too.
     """
     payment = session.scalar(
         sa.select(Payment)

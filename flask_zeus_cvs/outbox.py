@@ -49,7 +49,7 @@ POSTPONED = timedelta(minutes=15)
 POLL_SECONDS = 30.0
 #: With ZEUS_CVS_DELIVERY=inline, how long a request goes on with what is due: the rest is for the next one.
 INLINE_SECONDS = 10.0
-#: How long a process that ends waits for the receiver it is calling; what is not done then is taken over later.
+#: How long a process that ends goes on delivering what is due; what is not done then is taken over later.
 EXIT_SECONDS = 5.0
 
 _LOOKED_AT_AGAIN = (EventKind.FULFILLMENT_READY, EventKind.PAYMENT_EXPIRED, EventKind.DEADLINE_NEAR)
@@ -199,6 +199,7 @@ class Outbox:
 
     def start(self, *, look: bool = False) -> None:
         """See that the background thread runs, if there is to be one; ``look``: have it look now."""
+        self._database.notice_fork()
         if self._settings.delivery is not DeliveryMode.BACKGROUND:
             return
         try:
@@ -319,7 +320,7 @@ class Outbox:
         )
 
     def stop(self, seconds: float = EXIT_SECONDS) -> None:
-        """End the background thread of this process after the delivery it is at; what is due stays due."""
+        """End the background thread of this process; for so long it goes on with what is due, the rest stays due."""
         self._thread.stop(seconds)
 
     def try_to_deliver(self, over: Callable[[], bool] = lambda: False) -> None:
@@ -613,66 +614,63 @@ class _Background:
     def __init__(self, outbox: Outbox, name: str) -> None:
         self._outbox = outbox
         self._name = name
-        self.forget()
-        _IN_THIS_PROCESS.add(self)
-
-    def forget(self) -> None:
-        """Begin anew: a forked child inherits the objects, not the thread."""
+        self._owner = 0
         self._starting = threading.Lock()
-        self._thread: _Deliverer | None = None
+        self._deliverer: _Deliverer | None = None
+        _IN_THIS_PROCESS.add(self)
 
     def wake(self, *, look: bool) -> None:
         """Start the thread if this process has none, which then looks at once; ``look``: have it look in any case."""
-        thread = self._thread
-        if thread is not None and thread.is_alive():
+        if self._owner != os.getpid():  # a forked child inherits the objects, not the thread
+            self._starting, self._deliverer, self._owner = threading.Lock(), None, os.getpid()
+        deliverer = self._deliverer
+        if deliverer is not None and deliverer.thread.is_alive():
             if look:
-                thread.called.set()
+                deliverer.called.set()
         elif self._starting.acquire(blocking=False):  # else another starts it now, and then it looks
             try:
-                self._thread = _Deliverer(self._outbox, self._name)
-                self._thread.start()
+                self._deliverer = _Deliverer(self._outbox, self._name)
+                self._deliverer.thread.start()
             finally:
                 self._starting.release()
 
     def stop(self, seconds: float) -> None:
         """End the thread, waiting at most so long; a later `wake` starts another."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.stop(seconds)
+        deliverer, self._deliverer = self._deliverer, None
+        if deliverer is not None and self._owner == os.getpid():
+            deliverer.stop(seconds)
 
 
-class _Deliverer(threading.Thread):
+class _Deliverer:
     """Delivers when it is called, and every `POLL_SECONDS`."""
 
     def __init__(self, outbox: Outbox, name: str) -> None:
-        super().__init__(name=f"zeus-cvs-{name}", daemon=True)
         self._outbox = outbox
-        self._over = threading.Event()
+        self._end: float | None = None
         self.called = threading.Event()
         self.called.set()
+        # No subclass of Thread: gevent, which replaces threads after we were imported, would never see it end.
+        self.thread = threading.Thread(target=self._run, name=f"zeus-cvs-{name}", daemon=True)
 
-    def run(self) -> None:
-        while True:
+    def _run(self) -> None:
+        while self._end is None:
             called = self.called.wait(POLL_SECONDS)
             self.called.clear()
-            if self._over.is_set():
-                return
-            self._outbox.try_to_deliver(self._over.is_set)
+            self._outbox.try_to_deliver(self._is_over)
             if not called:
                 self._outbox.name_stranded()
 
+    def _is_over(self) -> bool:
+        return self._end is not None and time.monotonic() >= self._end
+
     def stop(self, seconds: float) -> None:
-        self._over.set()
+        """Deliver what is due for so long, and wait for the end of it; who is called then is left to it."""
+        self._end = time.monotonic() + seconds
         self.called.set()
-        self.join(seconds)
+        self.thread.join(seconds)
 
 
 _IN_THIS_PROCESS: weakref.WeakSet[_Background] = weakref.WeakSet()
-
-
-def _forget_all() -> None:
-    for each in list(_IN_THIS_PROCESS):
-        each.forget()
 
 
 def _stop_all() -> None:
@@ -681,5 +679,3 @@ def _stop_all() -> None:
 
 
 atexit.register(_stop_all)
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_forget_all)

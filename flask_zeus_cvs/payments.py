@@ -325,7 +325,9 @@ class Payments:
             stale.expire(payment)
         return self._database.read(
             lambda session: session.get_one(
-                Application, application_id, options=[joinedload(Application.payment)]
+                Application,
+                application_id,
+                options=[joinedload(Application.payment).selectinload(Payment.applications)],
             )
         )
 
