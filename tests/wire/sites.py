@@ -121,10 +121,12 @@ class Site:
 
 
 @contextmanager
-def serving(folder: Path, *options: str, shop: ModuleType = small_shop, **settings: Any) -> Iterator[Site]:
-    """Run a shop under gunicorn on a free port until the block ends."""
+def serving(
+    folder: Path, *options: str, shop: ModuleType = small_shop, conf: str = "", **settings: Any
+) -> Iterator[Site]:
+    """Run a shop under gunicorn on a free port until the block ends; ``conf`` goes into its gunicorn.conf.py."""
     shop.create_app(settings)
-    folder.joinpath("gunicorn.conf.py").write_text(QUIET)
+    folder.joinpath("gunicorn.conf.py").write_text(conf + QUIET)
     log = folder / f"gunicorn-{len(list(folder.glob('gunicorn-*')))}.log"
     with log.open("wb") as out:
         server = subprocess.Popen(
