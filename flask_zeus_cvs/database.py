@@ -54,6 +54,7 @@ class Database:
         self._away_since: float | None = None
         self._hanging: set[threading.Thread] = set()
         self._owner = os.getpid()
+        self._forks: dict[int, threading.Lock] = {}
         _IN_THIS_PROCESS.add(self)
 
     @property
@@ -212,12 +213,18 @@ class Database:
         """
         if self._owner == os.getpid():
             return
-        self._owner, self._hanging = os.getpid(), set()
-        if self._app.extensions.get("sqlalchemy") is self._db:
-            with self._app.app_context():
-                for engine in self._db.engines.values():
-                    if not (engine.dialect.name == "sqlite" and _in_memory(engine)):
-                        engine.dispose(close=False)
+        with self._forks.setdefault(os.getpid(), threading.Lock()):
+            if self._owner != os.getpid():
+                self._leave_to_parent()
+                self._owner, self._hanging = os.getpid(), set()
+
+    def _leave_to_parent(self) -> None:
+        if self._app.extensions.get("sqlalchemy") is not self._db:
+            return
+        with self._app.app_context():
+            for engine in self._db.engines.values():
+                if not (engine.dialect.name == "sqlite" and _in_memory(engine)):
+                    engine.dispose(close=False)
 
     def _prepare(self, session: Session) -> None:
         """Begin as our transactions do. Whatever the host's isolation level, ours is READ COMMITTED: after waiting

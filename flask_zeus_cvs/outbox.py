@@ -614,31 +614,45 @@ class _Background:
     def __init__(self, outbox: Outbox, name: str) -> None:
         self._outbox = outbox
         self._name = name
-        self._owner = 0
-        self._starting = threading.Lock()
-        self._deliverer: _Deliverer | None = None
+        self._processes: dict[int, _Process] = {}
         _IN_THIS_PROCESS.add(self)
+
+    @property
+    def _here(self) -> _Process:
+        """What belongs to this process: a forked child inherits the objects, not the thread."""
+        return self._processes.setdefault(os.getpid(), _Process())
 
     def wake(self, *, look: bool) -> None:
         """Start the thread if this process has none, which then looks at once; ``look``: have it look in any case."""
-        if self._owner != os.getpid():  # a forked child inherits the objects, not the thread
-            self._starting, self._deliverer, self._owner = threading.Lock(), None, os.getpid()
-        deliverer = self._deliverer
+        here = self._here
+        deliverer = here.deliverer
         if deliverer is not None and deliverer.thread.is_alive():
             if look:
                 deliverer.called.set()
-        elif self._starting.acquire(blocking=False):  # else another starts it now, and then it looks
+        elif here.starting.acquire(blocking=False):  # else another starts it now, and then it looks
             try:
-                self._deliverer = _Deliverer(self._outbox, self._name)
-                self._deliverer.thread.start()
+                if here.deliverer is deliverer:
+                    here.deliverer = _Deliverer(self._outbox, self._name)
+                    here.deliverer.thread.start()
+                elif here.deliverer is not None:  # started in the meantime
+                    here.deliverer.called.set()
             finally:
-                self._starting.release()
+                here.starting.release()
 
     def stop(self, seconds: float) -> None:
         """End the thread, waiting at most so long; a later `wake` starts another."""
-        deliverer, self._deliverer = self._deliverer, None
-        if deliverer is not None and self._owner == os.getpid():
+        here = self._here
+        deliverer, here.deliverer = here.deliverer, None
+        if deliverer is not None:
             deliverer.stop(seconds)
+
+
+class _Process:
+    """The thread of one process, and the lock under which it is started."""
+
+    def __init__(self) -> None:
+        self.starting = threading.Lock()
+        self.deliverer: _Deliverer | None = None
 
 
 class _Deliverer:

@@ -1,0 +1,60 @@
+"""The outbox's thread, at the first requests of a process: there is one, however many ask for it at once."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from flask_zeus_cvs.outbox import _Background
+
+ROUNDS = 300
+AT_ONCE = 6
+
+
+class IdleOutbox:
+    """Has nothing to deliver."""
+
+    def try_to_deliver(self, over: Callable[[], bool]) -> None:
+        pass
+
+    def name_stranded(self) -> None:
+        pass
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Have threads interrupt each other as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def wake_at_once(background: _Background) -> None:
+    start = threading.Barrier(AT_ONCE)
+
+    def wake() -> None:
+        start.wait(30)
+        background.wake(look=True)
+
+    callers = [threading.Thread(target=wake) for _ in range(AT_ONCE)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(30)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_the_first_requests_of_a_process_start_one_thread() -> None:
+    """Six requests at the same moment in a fresh process, three hundred times: each has one thread, and it ends."""
+    outbox: Any = IdleOutbox()
+    for number in range(ROUNDS):
+        background = _Background(outbox, f"hasty-{number}")
+        wake_at_once(background)
+        background.stop(30)
+    left = [thread.name for thread in threading.enumerate() if "hasty-" in thread.name]
+    assert left == []
