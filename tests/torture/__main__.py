@@ -39,6 +39,8 @@ def torture(
     """
     size = SHORT if short else FULL
     size = replace(size, notices=notices or size.notices, payments=payments or size.payments)
+    if not 3 * size.payments <= size.notices <= 5 * size.payments:
+        raise click.UsageError("Give each payment three to five notices.")
     names = DATABASES if database == "all" else (database,)
     good = [tortured(name, range(seed, seed + seeds), size) for name in names]
     sys.exit(0 if all(good) else 1)
@@ -59,18 +61,21 @@ def tortured(name: str, seeds: range, size: Size) -> bool:
 
 
 def one_run(name: str, server: Server | None, seed: int, size: Size) -> bool:
-    """Run one seed and print its table; what it has left is kept only if something was found."""
+    """Run one seed and print its table; tells whether nothing was found. What a failed run has left is kept."""
     folder = Path(tempfile.mkdtemp(prefix="zeus-torture-"))
-    findings = True
     try:
         with place(folder, server, seed) as where:
             report = run(where, seed, size, folder)
-        show(name, seed, report, folder)
-        findings = bool(report.findings)
-    finally:
-        if not findings:
-            shutil.rmtree(folder)
-    return not findings
+    except KeyboardInterrupt:
+        shutil.rmtree(folder)
+        raise
+    except Exception:
+        click.echo(f"{name}, seed {seed}: the run broke off. Its log: {folder}")
+        raise
+    show(name, seed, report, folder)
+    if not report.findings:
+        shutil.rmtree(folder)
+    return not report.findings
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tests.torture.journal import Entry
 from tests.torture.lives import Charge, Message
 from tests.torture.model import Outcome, outcomes
 from tests.torture.sender import BROKEN, TIMED_OUT, Sent
-from tests.torture.shop import CALLER, COUNTER, LOOSE, LOOSE_KIND
+from tests.torture.shop import CALLER, LOOSE, RECEIVERS
 
 #: Seconds after an outage in which calls may still fail: each pooled connection that it broke fails once, when used.
 GRACE = 3.0
@@ -255,8 +255,7 @@ def every_event_is_owed_once(evidence: Evidence) -> Iterator[Finding]:
     """Each event has one delivery for each of its receivers, and each delivery has come to its end."""
     owed = Counter((each.event, each.subscriber) for each in evidence.owed)
     for event in evidence.events:
-        names = (COUNTER, CALLER, LOOSE) if event.kind is LOOSE_KIND else (COUNTER, CALLER)
-        for name in names:
+        for name in RECEIVERS[event.kind]:
             times = owed.pop((event.id, name), 0)
             if times != 1:
                 yield Finding(DOUBLED if times else LOST, f"{_event(event)} is owed to {name} {times} times")

@@ -17,6 +17,8 @@ WRONG_AMOUNTS = (1, 777, 999_999)
 LONGEST = 8
 #: Of all calls: repeats; of all messages: orders that nobody knows; of all calls: hung up on before the answer.
 REPEATS, STRAYS, CUTS = 0.1, 0.02, 0.02
+#: Of all payments: those whose notices come all at once.
+AT_ONCE = 0.2
 
 _ORDINARY = (("01",), ("01", "04"), ("01", "04", "05"), ("01", "04", "05"), ("01", "04", "06"), ("01", "03"))
 _REISSUED = (("01",), ("01", "04"), ("01", "04", "05"), ("04", "06"), ("05",))
@@ -81,7 +83,7 @@ class Plan:
 
 
 def plan(seed: int, notices: int, payments: int) -> Plan:
-    """Draw ``notices`` calls for ``payments`` payments; the same seed gives the same plan."""
+    """Draw ``notices`` calls for ``payments`` payments, three to five for each; a seed always gives the same."""
     dice = random.Random(f"lives {seed}")
     distinct = round(notices * (1 - REPEATS))
     strays = max(2, round(distinct * STRAYS))
@@ -179,15 +181,24 @@ def _calls(dice: random.Random, messages: Sequence[Message], notices: int) -> It
     for number in _repeated(dice, messages, notices - len(messages)):
         volleys[number] += 1
     placed: list[tuple[float, Call]] = []
-    for message, times in zip(messages, volleys, strict=True):
-        at, together = dice.random(), times if message.charge is None or dice.random() < 0.4 else 1
-        call = Call(message, False, b"", together)
-        placed += [(at, call)] * together
+    for message, at, times in zip(messages, _moments(dice, messages), volleys, strict=True):
+        together = times if message.charge is None or dice.random() < 0.4 else 1
+        placed += [(at, Call(message, False, b"", together))] * together
         placed += [(dice.uniform(at, 1), Call(message, False, b"")) for _ in range(times - together)]
     placed.sort(key=lambda each: each[0])
     hung_up = set(dice.sample(range(len(placed)), max(1, round(len(placed) * CUTS))))
     for index, (_, call) in enumerate(placed):
         yield replace(call, post=dice.random() < 0.5, form=_form(dice, call.message), cut=index in hung_up)
+
+
+def _moments(dice: random.Random, messages: Sequence[Message]) -> Iterator[float]:
+    """Draw when each message comes first; those of some payments come one right after the other, so side by side."""
+    shared: dict[Charge | None, float] = {}
+    for message in messages:
+        if message.charge not in shared:
+            shared[message.charge] = dice.random() if message.charge and dice.random() < AT_ONCE else -1
+        moment = shared[message.charge]
+        yield dice.random() if moment < 0 else moment + dice.random() * 1e-9
 
 
 def _repeated(dice: random.Random, messages: Sequence[Message], wanted: int) -> Iterator[int]:

@@ -66,9 +66,9 @@ SHORT = Size(
     payments=60,
     kills={"kill": 1, "kill in delivery": 2},
     away={"restart": (0.5,), "cut": (0.0,), "freeze": (), "lock": (0.5, 3.0)},
-    lease=3.0,
+    lease=2.0,
     slow=0.003,
-    deadline=90.0,
+    deadline=180.0,
 )
 
 
