@@ -5,7 +5,7 @@ A request of which a byte may have left is never sent again, and no redirect of 
 Of requests only the adapter is used. Its session is not made for threads, keeps cookies, and reads the body of a
 redirect without a limit even where it does not follow it. Adapter and pool are made for threads: each conversation
 takes a connection out for itself. Nobody waits for one: beyond `KEEP_CONNECTIONS` at once they are opened and closed.
-With gevent the same is true of greenlets, if it patches before this module is imported.
+With gevent the same is true of greenlets, if it patches before this module is imported; if later, we refuse.
 
 Time is kept by the sockets, without a thread: each wait lasts until the end of the phase at most, connecting (proxy
 and TLS included) or answering. Two keep a time of their own: the system's resolver (a name that comes late is not
@@ -31,7 +31,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
-from flask_zeus_cvs.exceptions import GatewayError, NotSent, Unanswered
+from flask_zeus_cvs.exceptions import ConfigurationError, GatewayError, NotSent, Unanswered
 from flask_zeus_cvs.protocol.messages import CONTENT_TYPE, Answer, ApplicationRequest
 from flask_zeus_cvs.settings import Settings, is_loopback
 
@@ -44,6 +44,16 @@ KEEP_CONNECTIONS = 32
 KEEP_SECONDS = 4
 #: Responses that have no body; one that comes late would be read as the answer to the next application.
 _WITHOUT_BODY = (204, 304)
+
+
+def refuse_late_patch() -> None:
+    """Raise `ConfigurationError` if gevent has replaced Python's sockets after we derived ours from them."""
+    if socket.socket not in _Socket.__mro__:
+        raise ConfigurationError(
+            "gevent replaced Python's sockets after flask_zeus_cvs was imported, so no application could reach ZEUS. "
+            "Patch first: with gunicorn --preload, let gunicorn.conf.py begin with "
+            "'from gevent import monkey; monkey.patch_all()'."
+        )
 
 
 class _Conversation:

@@ -41,7 +41,7 @@ from flask_zeus_cvs.exceptions import (
     UnknownReview,
     UnreadableNotice,
 )
-from flask_zeus_cvs.gateway import Gateway
+from flask_zeus_cvs.gateway import Gateway, refuse_late_patch
 from flask_zeus_cvs.lifecycle import (
     AFTER_CANCEL,
     HOLDS_MONEY,
@@ -309,6 +309,7 @@ class Payments:
         not committed yet or, on SQLite, ``db.session`` holds uncommitted writes.
         """
         customer, offered = self._checked(customer, store)
+        refuse_late_patch()
         self._database.refuse_pending_work()
         payment_id = _id_of(payment)
         application_id, request = self._database.write(

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "outbox",
     },
     "web": {"exceptions", "protocol", "customer", "lifecycle", "settings", "models", "payments"},
-    "cli": {"settings", "payments"},
+    "cli": {"exceptions", "models", "settings", "payments"},
     "extension": {
         "exceptions",
         "protocol",

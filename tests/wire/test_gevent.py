@@ -76,7 +76,6 @@ def test_a_slow_zeus_delays_no_notice(
     assert "Traceback" not in site.said()
 
 
-@pytest.mark.xfail(reason="sockets of two kinds are found out by nobody, and no slip can be had", strict=True)
 def test_gevent_that_patches_too_late_is_named(
     tmp_path: Path, zeus: SlowZeus, settings: dict[str, Any]
 ) -> None:
