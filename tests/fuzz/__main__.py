@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import textwrap
 import time
@@ -16,6 +17,9 @@ from tests.fuzz.rounds import Broken, Figures
 def main() -> int:
     """Run as the arguments say; 1 if something happened that may not happen."""
     options = _options()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # so that processes and folder end with it, as after Ctrl-C
     began, figures = time.monotonic(), Figures()
     numbers = [options.round] if options.round is not None else range(-(-options.count // ROUND))
     try:
