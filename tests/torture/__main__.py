@@ -16,6 +16,7 @@ import click
 
 from tests.servers import Server, Unavailable, mariadb, postgresql
 from tests.torture.run import FULL, SHORT, Place, Report, Size, file_place, run, served_place
+from tests.torture.site import PROCESSES
 
 SERVERS: dict[str, Callable[[], Server]] = {"postgresql": postgresql, "mariadb": mariadb}
 DATABASES = ("sqlite", *SERVERS)
@@ -41,6 +42,8 @@ def torture(
     size = replace(size, notices=notices or size.notices, payments=payments or size.payments)
     if not 3 * size.payments <= size.notices <= 5 * size.payments:
         raise click.UsageError("Give each payment three to five notices.")
+    if not PROCESSES.exists():
+        raise click.UsageError("Workers can only be found, and killed, on Linux.")
     names = DATABASES if database == "all" else (database,)
     good = [tortured(name, range(seed, seed + seeds), size) for name in names]
     sys.exit(0 if all(good) else 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -77,10 +76,19 @@ class Records:
         with self._engine.connect() as connection:
             return [(number, "committed by itself" in error) for number, error in connection.execute(found)]
 
-    def unfinished(self) -> Counter[DeliveryState]:
-        """How many deliveries have not come to an end: pending ones, and parked ones."""
-        over = (DeliveryState.PENDING, DeliveryState.PARKED)
-        return Counter(each.state for each in self.owed() if each.state in over)
+    def due(self) -> int:
+        """How many deliveries are to be made yet."""
+        return self._count(Delivery.state == DeliveryState.PENDING)
+
+    def unfinished(self) -> int:
+        """How many have not come to an end, those that wait for a person among them."""
+        return self._count(Delivery.state.in_((DeliveryState.PENDING, DeliveryState.PARKED)))
+
+    def _count(self, where: sa.ColumnElement[bool]) -> int:
+        with self._engine.connect() as connection:
+            return connection.execute(
+                sa.select(sa.func.count()).select_from(Delivery).where(where)
+            ).scalar_one()
 
     def _read(self, *columns: Any, of: type[Any] | None = None) -> list[Any]:
         """Read these columns of every row; those of payments and applications joined to ``of``."""

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flask_zeus_cvs.models import DeliveryState
 from tests.servers import Server
 from tests.torture import journal
 from tests.torture.faults import Fault, Faults, File, Served, Victim
@@ -203,7 +202,7 @@ class Played:
             self._until_nothing_is_due()
 
     def _until_nothing_is_due(self) -> None:
-        while not self.stop.is_set() and self.records.unfinished()[DeliveryState.PENDING]:
+        while not self.stop.is_set() and self.records.due():
             self.stop.wait(LOOK)
 
     def _put_right(self, site: Site) -> None:

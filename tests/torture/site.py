@@ -19,6 +19,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 WORKERS, THREADS = 2, 4
+#: Where Linux lists the children of a process, by which gunicorn's workers are found.
+PROCESSES = Path("/proc")
 #: Seconds that gunicorn may take to come up, and to end; and a staff's command.
 COMING_UP, ENDING, COMMAND = 60.0, 20.0, 120.0
 
@@ -93,7 +95,7 @@ def serving(folder: Path, settings: dict[str, Any]) -> Iterator[Site]:
 
 def _children(process: subprocess.Popen[bytes]) -> list[int]:
     with suppress(OSError):
-        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii")
+        listed = (PROCESSES / f"{process.pid}/task/{process.pid}/children").read_text("ascii")
         return [int(each) for each in listed.split()]
     return []
 

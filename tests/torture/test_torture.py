@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import missing
 from tests.servers import Unavailable, mariadb, postgresql
 from tests.torture.run import SHORT, Place, file_place, run, served_place
+from tests.torture.site import PROCESSES
 
 SEED = 1
 
@@ -17,6 +18,8 @@ SEED = 1
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, closing: ExitStack) -> Place:
     """A database that can be taken away; servers are of this test's own, for they are crashed."""
+    if not PROCESSES.exists():
+        missing("Linux, on which workers can be found,")
     if request.param == "sqlite":
         return file_place(tmp_path, SEED)
     try:
