@@ -7,7 +7,7 @@ from datetime import datetime
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 
 from flask_zeus_cvs.exceptions import UnknownDelivery
 from flask_zeus_cvs.models import JST
@@ -44,37 +44,42 @@ def _payments() -> Payments:
     metavar="WHICH",
     help="Give up for good what is parked, or waits for a receiver that is gone.",
 )
-def deliver(hasten: bool, retry: tuple[str, ...], dismiss: tuple[str, ...]) -> None:
+@click.option("--quiet", is_flag=True, help="Say something only if a person is needed: for cron.")
+@with_appcontext
+def deliver(hasten: bool, retry: tuple[str, ...], dismiss: tuple[str, ...], quiet: bool) -> None:
     """Tell subscribers what is due, and try again what failed.
 
     Run it every minute from cron; with ZEUS_CVS_DELIVERY=deferred nothing else delivers.
     Exits with 1 while something is parked, or waits for a receiver that is not connected here.
 
-    Example: * * * * *  flask zeus-cvs deliver
+    Example: * * * * *  flask zeus-cvs deliver --quiet
     """
     payments = _payments()
-    _say_changed("dismissed", [_decided(payments.dismiss, which) for which in dismiss])
-    _say_changed("to be tried again", [_decided(payments.retry, which) for which in retry])
+    known = _decided("dismissed", payments.dismiss, dismiss)
+    known &= _decided("to be tried again", payments.retry, retry)
     if hasten:
         payments.hasten()
     done = payments.deliver_now()
-    click.echo(
-        f"delivered {done.done}, failed {done.failed}, parked {done.parked}, no longer true {done.obsolete}"
-    )
-    if _show_parked(payments) | _show_stranded(payments):
+    if not quiet:
+        click.echo(
+            f"delivered {done.done}, failed {done.failed}, parked {done.parked}, obsolete {done.obsolete}"
+        )
+    if _show_parked(payments) | _show_stranded(payments) | (not known):
         raise click.exceptions.Exit(1)
 
 
-def _decided(decide: Callable[[str], int], which: str) -> int:
-    try:
-        return decide(which)
-    except UnknownDelivery as error:
-        raise click.ClickException(f"{error}. 'flask zeus-cvs deliver' lists them.") from None
-
-
-def _say_changed(what: str, counts: list[int]) -> None:
-    if counts:
-        click.echo(f"{what}: {sum(counts)}")
+def _decided(what: str, decide: Callable[[str], int], named: tuple[str, ...]) -> bool:
+    """Do and say what a person decided; names what there is not, and tells whether all was there."""
+    changed, unknown = 0, False
+    for which in named:
+        try:
+            changed += decide(which)
+        except UnknownDelivery as error:
+            unknown = True
+            click.echo(f"Error: {error}.", err=True)
+    if named:
+        click.echo(f"{what}: {changed}")
+    return not unknown
 
 
 def _show_parked(payments: Payments) -> bool:
@@ -115,6 +120,7 @@ def _day(moment: datetime) -> str:
 
 
 @click.command()
+@with_appcontext
 def expire() -> None:
     """Expire slips that nobody paid, end offers that ran out, and announce deadlines that are near.
 

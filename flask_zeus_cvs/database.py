@@ -33,6 +33,8 @@ ATTEMPTS = 8
 PATIENCE = 15
 #: Seconds that we wait for a database that is away to come back, once in each outage: a restart takes as long.
 RECONNECT = 5.0
+#: Seconds without a failure after which the next one is a new outage.
+FORGOTTEN = 30.0
 #: Seconds after which whoever has to answer gives up: ZEUS hangs up after 40, gunicorn ends a worker after 30.
 ANSWER_WITHIN = 20.0
 #: The same while an earlier answer was given up and its work still hangs: the database is not coming back at once.
@@ -52,6 +54,7 @@ class Database:
         self._engine: sa.Engine | None = None
         self._watched = False
         self._away_since: float | None = None
+        self._failed_at = 0.0
         self._hanging: set[threading.Thread] = set()
         self._owner = os.getpid()
         self._forks: dict[int, threading.Lock] = {}
@@ -74,14 +77,8 @@ class Database:
                     "SQLALCHEMY_DATABASE_URI is an in-memory SQLite, which forgets payments when the process ends. "
                     "Use a file, or set TESTING."
                 )
-            if "AUTOCOMMIT" in (
-                self._configured_isolation(),
-                engine.get_execution_options().get("isolation_level"),
-            ):
-                raise ConfigurationError(
-                    "SQLALCHEMY_ENGINE_OPTIONS sets isolation_level to AUTOCOMMIT, under which what belongs together "
-                    "is not stored together. Remove it, or set it on the connections that need it."
-                )
+            if "AUTOCOMMIT" in _isolation_levels(engine):
+                raise ConfigurationError(_AUTOCOMMIT)
             own = (
                 {}
                 if engine.dialect.name in _LEVEL_OF_NEXT | {"sqlite"}
@@ -95,10 +92,6 @@ class Database:
     def _host_engine(self) -> sa.Engine:
         with self._app.app_context():
             return self._db.engine
-
-    def _configured_isolation(self) -> object:
-        options = self._app.config.get("SQLALCHEMY_ENGINE_OPTIONS") or {}
-        return options.get("isolation_level")
 
     @property
     def is_sqlite(self) -> bool:
@@ -121,11 +114,12 @@ class Database:
 
         return self._persevere(once)
 
-    def write(self, work: Callable[[Session], T]) -> T:
+    def write(self, work: Callable[[Session], T], *, repeatable: bool = False) -> T:
         """Run ``work`` in one transaction and commit; run it again if it lost a race, or its connection.
 
         ``work`` may thus run several times: it does nothing outside the session. What it returns stays readable.
-        A connection that breaks during the commit is not tried again: nobody knows what came of it.
+        A connection that breaks during the commit is tried again only for work that is ``repeatable``, that is,
+        finds what it has stored already: nobody knows what came of that commit.
         """
 
         def once(turn: _Turn) -> T:
@@ -133,7 +127,7 @@ class Database:
                 self._prepare(session)
                 result = work(session)
                 session.flush()
-                turn.committing = True
+                turn.committing = not repeatable
                 session.commit()
                 for say in session.info.get(_AFTERWARDS, ()):
                     say()
@@ -166,7 +160,9 @@ class Database:
             turn.failures == 1 and error.connection_invalidated
         ):  # a connection of before; there may be new ones
             return True
-        self._away_since = self._away_since or moment
+        if self._away_since is None or moment > self._failed_at + FORGOTTEN:
+            self._away_since = moment
+        self._failed_at = moment
         if moment > self._away_since + RECONNECT:
             return False
         time.sleep(0.1)
@@ -231,6 +227,8 @@ class Database:
         for a lock we must see what its holder wrote."""
         if self.is_sqlite:
             session.execute(_TAKE_WRITE_LOCK)
+            if not is_in_transaction(session.connection()):
+                raise ConfigurationError(_AUTOCOMMIT)
         elif self.engine.dialect.name == "postgresql":
             session.execute(_WAIT_NO_LONGER)
         elif self.engine.dialect.name in _LEVEL_OF_NEXT:
@@ -305,6 +303,11 @@ def afterwards(session: Session, say: Callable[[], object]) -> None:
 
 
 _AFTERWARDS = "zeus_cvs_afterwards"
+_AUTOCOMMIT = (
+    "The engine of SQLAlchemy commits each statement by itself (AUTOCOMMIT, or SQLite's isolation_level None without "
+    "a BEGIN), so what belongs together is not stored together. Remove that from SQLALCHEMY_ENGINE_OPTIONS or "
+    "engine_options, and set it on the connections that need it."
+)
 #: Where one statement sets the level of the next transaction only: cheaper than the level of a connection, which
 #: their drivers set outside of SQLAlchemy's care for connections that have died.
 _LEVEL_OF_NEXT = frozenset({"mariadb", "mysql"})
@@ -356,6 +359,12 @@ _LOCKED_IN = "zeus_cvs_locked_in"
 def _in_memory(engine: sa.Engine) -> bool:
     url = engine.url
     return url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"
+
+
+def _isolation_levels(engine: sa.Engine) -> tuple[object, ...]:
+    """What the host has asked for, as an option of the engine or of its executions."""
+    asked = getattr(engine.dialect, "_on_connect_isolation_level", None)
+    return asked, engine.get_execution_options().get("isolation_level")
 
 
 def is_in_transaction(connection: sa.Connection) -> bool:

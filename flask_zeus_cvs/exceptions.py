@@ -120,6 +120,12 @@ class UnknownDelivery(ZeusCVSError, LookupError):
 class LeaseLost(ZeusCVSError):
     """A receiver took longer than its lease, and another worker took the delivery over: its writes are undone."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "the receiver took longer than its lease, so another process took the delivery over, and what this one "
+            "wrote is undone; give the calls that it makes a time-out"
+        )
+
 
 class UnreadableNotice(ZeusCVSError):
     """A notice that cannot be acted on; ``raw`` keeps its bytes, ``reason`` says which deciding part is wrong."""

@@ -8,6 +8,7 @@ or cannot be repeated because the receiver had committed by itself, is parked: i
 from __future__ import annotations
 
 import atexit
+import inspect
 import logging
 import os
 import random
@@ -21,14 +22,15 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, joinedload
 
-from flask_zeus_cvs.database import Database, is_in_transaction, lock
-from flask_zeus_cvs.exceptions import LeaseLost, UnknownDelivery
+from flask_zeus_cvs.database import Database, afterwards, is_in_transaction, lock
+from flask_zeus_cvs.exceptions import LeaseLost, UnknownDelivery, ZeusCVSError
 from flask_zeus_cvs.lifecycle import EventKind, State
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment, now
 from flask_zeus_cvs.settings import DeliveryMode, FulfillOn, Settings
@@ -52,6 +54,10 @@ INLINE_SECONDS = 10.0
 #: How long a process that ends goes on delivering what is due; what is not done then is taken over later.
 EXIT_SECONDS = 5.0
 
+_NOBODY_SHIPS = (
+    "Payment %d may ship, and no receiver of fulfillment_ready is connected in this process. "
+    "Connect the same receivers in every process that takes notices."
+)
 _LOOKED_AT_AGAIN = (EventKind.FULFILLMENT_READY, EventKind.PAYMENT_EXPIRED, EventKind.DEADLINE_NEAR)
 
 
@@ -117,6 +123,8 @@ class _Call:
     returned: bool = False
 
 
+#: What ends the thread or the process, and is not a receiver's own error.
+_ENDS_US = (KeyboardInterrupt, GeneratorExit)
 _CALL: ContextVar[_Call | None] = ContextVar("zeus_cvs_call", default=None)
 #: What an own commit leaves behind, until the receiver has returned.
 _CUT_SHORT = "ended after it had committed by itself"
@@ -157,12 +165,8 @@ class Outbox:
         event.deliveries = [Delivery(subscriber=name) for name in names]
         session.add(event)
         if kind is EventKind.FULFILLMENT_READY and payment is not None and not names:
-            log.error(
-                "Payment %d may ship, and no receiver of fulfillment_ready is connected in this process. "
-                "Connect the same receivers in every process that takes notices.",
-                payment.id,
-                extra={"action": "no_subscriber"},
-            )
+            say = partial(log.error, _NOBODY_SHIPS, payment.id, extra={"action": "no_subscriber"})
+            afterwards(session, say)
         return event
 
     def revive(self, session: Session, payment: Payment) -> None:
@@ -304,7 +308,7 @@ class Outbox:
             return _update(session, Delivery.id.in_(ids), idle, lease=None, leased_until=None, **values)
 
         changed = self._database.write(decide)
-        if not changed:
+        if not changed and which != _ALL:
             raise UnknownDelivery(which)
         return changed
 
@@ -349,7 +353,9 @@ class Outbox:
             return claim
         try:
             self._call(claim)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # gevent's and asyncio's time-outs are no Exceptions
+            if isinstance(error, _ENDS_US) or type(error).__name__ == "GreenletExit":
+                raise
             return self._failed(claim, error)
         return Summary(done=1)
 
@@ -375,7 +381,12 @@ class Outbox:
             delivery.lease = delivery.leased_until = None
             return None
         if delivery.attempts > self._settings.delivery_attempts:  # its workers died, each time
-            delivery.state = DeliveryState.PARKED
+            delivery.state, delivery.attempts = DeliveryState.PARKED, delivery.attempts - 1
+            delivery.lease = delivery.leased_until = None
+            delivery.last_error = delivery.last_error or "its process ended during the call"
+            afterwards(
+                session, partial(self._say_parked, delivery.id, delivery.event_id, delivery.subscriber)
+            )
             return Summary(parked=1)
         return _Claim(delivery_id, delivery.event_id, lease, delivery.subscriber, receiver, delivery.attempts)
 
@@ -413,6 +424,7 @@ class Outbox:
                 call.returned = True
                 self._finish(claim)
             except BaseException:
+                call.returned = True
                 self._database.db.session.rollback()
                 raise
             finally:
@@ -435,7 +447,7 @@ class Outbox:
         session = self._database.db.session()
         done = {"state": DeliveryState.DONE, "done_at": now(), "last_error": ""}
         if not _update(session, *_leased_to(claim), lease=None, leased_until=None, **done):
-            raise LeaseLost(claim.subscriber)
+            raise LeaseLost
         session.commit()
 
     def _own_commit(self, session: Session, claim: _Claim) -> None:
@@ -445,7 +457,7 @@ class Outbox:
         """
         with session.no_autoflush:
             if not _update(session, *_leased_to(claim), state=DeliveryState.PARKED, last_error=_CUT_SHORT):
-                raise LeaseLost(claim.subscriber)
+                raise LeaseLost
         if claim.subscriber not in self._warned:
             self._warned.add(claim.subscriber)
             log.error(
@@ -458,7 +470,7 @@ class Outbox:
 
     def _failed(self, claim: _Claim, error: BaseException) -> Summary:
         """Put a failed delivery off, or park it; says which receiver failed and where, never with what message."""
-        where = _where(error)
+        where = _where(error, claim.receiver)
         log.error(
             "Subscriber %s failed at try %d: %s",
             claim.subscriber,
@@ -480,7 +492,7 @@ class Outbox:
     def _record_or_remember(self, claim: _Claim, where: str) -> Summary:
         try:
             return self._record(claim, where)
-        except DBAPIError:
+        except Exception:
             self._unrecorded.append((claim, where))
             raise
 
@@ -488,15 +500,23 @@ class Outbox:
         state = self._database.write(lambda session: self._put_off(session, claim, where))
         if state is not DeliveryState.PARKED:
             return Summary(failed=1)
+        self._say_parked(claim.delivery_id, claim.event_id, claim.subscriber)
+        return Summary(parked=1)
+
+    def _say_parked(self, delivery_id: int, event_id: int, subscriber: str) -> None:
         log.error(
             "Delivery %d to %s is parked. Mend the cause, then: flask %s deliver --retry %d",
-            claim.delivery_id,
-            claim.subscriber,
+            delivery_id,
+            subscriber,
             self._settings.cli_group,
-            claim.delivery_id,
-            extra={"action": "parked", **claim.extra},
+            delivery_id,
+            extra={
+                "action": "parked",
+                "delivery": delivery_id,
+                "event": event_id,
+                "subscriber": subscriber,
+            },
         )
-        return Summary(parked=1)
 
     def _put_off(self, session: Session, claim: _Claim, where: str) -> DeliveryState | None:
         """End the lease of a failed delivery; None if it has been taken over, or done after all."""
@@ -589,7 +609,7 @@ def _called(which: str) -> sa.ColumnElement[bool]:
     """Match a number, a receiver's name, or all; too large a number is nobody's."""
     if which == _ALL:
         return sa.true()
-    if which.isdecimal() and int(which[:20]) <= _LARGEST_ID:
+    if which.isdecimal() and len(which) < 20 and int(which) <= _LARGEST_ID:
         return Delivery.id == int(which)
     return Delivery.subscriber == which
 
@@ -602,9 +622,17 @@ def _update(session: Session, *where: sa.ColumnElement[bool], **values: object) 
     return int(changed.rowcount)  # type: ignore[attr-defined]
 
 
-def _where(error: BaseException) -> str:
+def _where(error: BaseException, receiver: Receiver | None = None) -> str:
+    """Name the kind of an error and its place: in the receiver's own file, if it passed there.
+
+    Only our own errors are quoted: the text of others may hold personal data.
+    """
+    if isinstance(error, ZeusCVSError):
+        return f"{type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    code = getattr(inspect.unwrap(receiver), "__code__", None) if receiver is not None else None
+    own = [frame for frame in frames if code is not None and frame.filename == code.co_filename]
+    place = "".join(f" at {os.path.basename(each.filename)}:{each.lineno}" for each in (own or frames)[-1:])
     return f"{type(error).__name__}{place}"
 
 
@@ -667,11 +695,13 @@ class _Deliverer:
         self.thread = threading.Thread(target=self._run, name=f"zeus-cvs-{name}", daemon=True)
 
     def _run(self) -> None:
+        looked_at = time.monotonic()
         while self._end is None:
-            called = self.called.wait(POLL_SECONDS)
+            self.called.wait(POLL_SECONDS)
             self.called.clear()
             self._outbox.try_to_deliver(self._is_over)
-            if not called:
+            if time.monotonic() - looked_at >= POLL_SECONDS and self._end is None:
+                looked_at = time.monotonic()
                 self._outbox.name_stranded()
 
     def _is_over(self) -> bool:

@@ -24,6 +24,7 @@ from flask import Flask
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, joinedload, object_session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from flask_zeus_cvs.customer import Customer, checked, normalize
 from flask_zeus_cvs.database import Database, afterwards, lock, must_begin_anew, note_lock, quoting_nothing
@@ -236,6 +237,7 @@ class Payments:
         note_lock(session)
         if earlier is None:
             return None
+        _read_applications(session, earlier)
         obstacle = self.obstacle(earlier)
         if obstacle not in (Obstacle.CLOSED, Obstacle.CANCELLED, Obstacle.EXPIRED):
             if earlier.amount == wanted.amount:
@@ -455,7 +457,7 @@ class Payments:
         return receipt
 
     def _store(self, notice: Notice, source: str) -> Receipt:
-        receipt = self._database.write(lambda session: self._take(session, notice, source))
+        receipt = self._database.write(lambda session: self._take(session, notice, source), repeatable=True)
         if not receipt.repeat:
             self._look_again(notice.order_no)
         return receipt
@@ -474,7 +476,7 @@ class Payments:
                 session.add(row)
                 self._review(session, ReviewReason.UNREADABLE, None, None, row)
 
-        self._database.bounded(lambda: self._database.write(keep))
+        self._database.bounded(lambda: self._database.write(keep, repeatable=True))
         self._outbox.after_commit()
 
     def _repeated(self, session: Session, identity: str) -> Notification | None:
@@ -641,7 +643,7 @@ class Payments:
             return
         try:
             self._each(self._known_meanwhile(order_no), self._take_one_waiting)
-        except sa.exc.DBAPIError as error:
+        except Exception as error:
             log.error("A waiting notice was left to the sweep: %s", type(error).__name__)
 
     def _known_meanwhile(self, order_no: str | None = None) -> sa.Select[Any]:
@@ -1135,6 +1137,18 @@ def _locked_application(session: Session, application_id: int) -> Application:
     payment_id = session.scalar(sa.select(Application.payment_id).where(Application.id == application_id))
     lock(session, payment_id or 0)
     return session.get_one(Application, application_id, populate_existing=True)
+
+
+def _read_applications(session: Session, payment: Payment) -> None:
+    """Read a locked payment's applications as they are now, also where the caller's transaction has an older view."""
+    current = (
+        sa.select(Application)
+        .where(Application.payment_id == payment.id)
+        .order_by(Application.id)
+        .with_for_update(read=True)
+        .execution_options(populate_existing=True)
+    )
+    set_committed_value(payment, "applications", list(session.scalars(current)))
 
 
 def _fill_blanks(application: Application, source: Answer | Notice) -> None:

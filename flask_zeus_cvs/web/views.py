@@ -261,6 +261,7 @@ def callback(callback_token: str | None = None) -> ResponseReturnValue:  # noqa:
     """
     payments = payments_of(current_app)
     raw: bytes = g.zeus_cvs_notice
+    g.zeus_cvs_taken = True
     try:
         if g.zeus_cvs_cut:
             payments.keep_unreadable(UnreadableNotice(raw, f"cut off, or longer than {MAX_RAW} bytes"))
@@ -408,4 +409,13 @@ def _is_at_home() -> bool:
 def _keep_private(response: Response) -> Response:
     if request.endpoint in _PAGES:
         response.headers.update(_PRIVATE)
+    if request.endpoint == _CALLBACK and response.status_code >= 500:
+        _log_untaken()
     return response
+
+
+def _log_untaken() -> None:
+    """Say which notice was lost to an error of the host's own, before we came to it."""
+    if "zeus_cvs_notice" in g and "zeus_cvs_taken" not in g:
+        settings = payments_of(current_app).settings
+        _log_loss(g.zeus_cvs_notice, settings, RuntimeError("the shop's own before_request failed"))

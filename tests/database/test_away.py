@@ -166,6 +166,40 @@ def test_a_connection_that_breaks_in_the_commit_is_not_tried_again(
     assert call(shop) == 200
 
 
+def test_a_notice_whose_commit_breaks_is_stored_all_the_same(
+    shop: Shop, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notice finds what it has stored already, so its commit is tried again: 200, and applied once."""
+    uri = shop.db.engine.url.render_as_string(hide_password=False)
+    take = shop.payments._take
+    cuts: list[int] = []
+
+    def take_and_be_cut(session: Any, *args: Any) -> Any:
+        if not cuts:
+            sa.event.listen(session, "before_commit", lambda session: cuts.append(server.cut(uri)))
+        return take(session, *args)
+
+    monkeypatch.setattr(shop.payments, "_take", take_and_be_cut)
+    assert call(shop) == 200
+    assert len(cuts) == 1
+    assert [each.state for each in shop.all(Application)] == [State.RECEIVED]
+
+
+def test_an_error_of_the_shops_own_names_the_notice(
+    shop: Shop, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the shop's own before_request fails for want of the database, the log still says what to have resent."""
+    shop.app.config["PROPAGATE_EXCEPTIONS"] = False
+
+    @shop.app.before_request
+    def look_up_the_visitor() -> None:
+        shop.db.session.execute(sa.text("SELECT 1"))
+
+    server.stop()
+    assert call(shop) == 500
+    assert "order '0001-1' with status '04'" in caplog.text
+
+
 def test_a_frozen_server_is_a_500_in_bounded_time(
     shop: Shop, server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,10 +125,15 @@ def test_inline_leaves_a_long_queue_to_the_next_request(
 
 
 @pytest.mark.parametrize(
-    "options", [{"isolation_level": "AUTOCOMMIT"}, {"execution_options": {"isolation_level": "AUTOCOMMIT"}}]
+    "options",
+    [
+        {"isolation_level": "AUTOCOMMIT"},
+        {"execution_options": {"isolation_level": "AUTOCOMMIT"}},
+        {"connect_args": {"isolation_level": None}},
+    ],
 )
 def test_autocommit_is_refused(make_shop: ShopMaker, options: dict[str, Any]) -> None:
     """Where each statement commits, nothing belongs together: refused, with the cure."""
     shop = make_shop(engine=options)
-    with pytest.raises(ConfigurationError, match=r"AUTOCOMMIT.*Remove it"):
-        shop.payment()
+    with pytest.raises(ConfigurationError, match=r"AUTOCOMMIT.*Remove that"):
+        shop.zeus.receive(notice("04"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -122,7 +123,7 @@ def test_a_failure_after_an_own_commit_is_parked(till: Till) -> None:
 def test_a_worker_that_dies_after_an_own_commit_leaves_it_parked(till: Till) -> None:
     """It is shown once its lease has ended, and nobody takes it over by itself."""
 
-    class Killed(BaseException):
+    class Killed(KeyboardInterrupt):
         pass
 
     def commits_and_dies(session: Session, number: int) -> None:
@@ -319,3 +320,24 @@ def test_two_receivers_are_warned_of_each(till: Till, shop: Shop, caplog: pytest
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [each for each in caplog.records if getattr(each, "action", "") == "own_commit"]
+
+
+def test_a_time_out_that_is_no_exception_is_a_failure_like_others(
+    till: Till, shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """asyncio's and gevent's are BaseExceptions: recorded, told without their text, and the others are called."""
+    heard: list[int] = []
+
+    def other(app: Any, *, payment: Payment, event: EventData, **extra: Any) -> None:
+        heard.append(event.id)
+
+    def times_out(session: Session, number: int) -> None:
+        raise asyncio.CancelledError("taro@example.com")
+
+    payment_received.connect(other, shop.app, name="zzz")
+    till.pay(times_out, till.put)
+    assert len(heard) == 1
+    assert "CancelledError at test_receivers.py" in caplog.text
+    assert "taro" not in caplog.text
+    assert till.again() == Summary(done=1)
+    assert len(till.rows) == 1
