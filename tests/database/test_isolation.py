@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from flask_zeus_cvs import EventData, EventKind, State, fulfillment_ready, payment_received
-from flask_zeus_cvs.exceptions import CreatedMeanwhile
+from flask_zeus_cvs.exceptions import CreatedMeanwhile, NotPayable
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment
 from tests.conftest import Shop, ShopMaker, accepted
 from tests.database.test_receive import kinds, notice, reasons
@@ -323,3 +323,21 @@ def test_the_sweep_beside_notices(shop: Shop) -> None:
     assert ended == [State.RECEIVED] * 2 + [State.EXPIRED] * 2
     told = kinds(shop)
     assert told.count(EventKind.FULFILLMENT_READY) == 2
+
+
+def test_once_sees_a_slip_of_after_its_transaction_began(shop: Shop) -> None:
+    """Law 3: a slip that another worker puts out meanwhile is respected, whatever view the caller's transaction has."""
+    payment = shop.payment(amount=3000, once=True)
+    shop.db.session.execute(sa.select(sa.func.count(Application.id))).all()
+    submitting = threading.Thread(target=in_context, args=[shop, lambda: shop.submit(payment)])
+    submitting.start()
+    submitting.join(60)
+    with pytest.raises((NotPayable, CreatedMeanwhile)):
+        shop.zeus.create_payment(amount=5000, reference=payment.reference, once=True)
+    shop.db.session.rollback()
+    assert [(each.amount, each.state) for each in shop.all(Payment)] == [(3000, State.AWAITING_PAYMENT)]
+
+
+def in_context(shop: Shop, work: Callable[[], object]) -> None:
+    with shop.app.app_context():
+        work()
