@@ -103,7 +103,8 @@ def show(name: str, seed: int, report: Report, folder: Path) -> None:
         )
 
 
-def interrupted(*_: object) -> None:
+def interrupted(number: int, _frame: object) -> None:
+    click.echo(f"Ended by {signal.Signals(number).name}")
     raise KeyboardInterrupt
 
 
