@@ -175,4 +175,4 @@ def test_the_commands_say_what_they_did(shop: Shop) -> None:
         swept = runner.invoke(args=["zeus-cvs", "expire"])
         told = runner.invoke(args=["zeus-cvs", "deliver"])
     assert (swept.exit_code, swept.output) == (0, "slips expired 1, offers ended 0, reminders 0\n")
-    assert (told.exit_code, told.output) == (0, "delivered 0, failed 0, parked 0, no longer true 0\n")
+    assert (told.exit_code, told.output) == (0, "delivered 0, failed 0, parked 0, obsolete 0\n")

@@ -183,7 +183,7 @@ def test_cron_delivers_for_workers_that_were_killed(
         return books.counted()
 
     until(delivered, once(*range(6)))
-    assert deliver(settings).stdout == "delivered 0, failed 0, parked 0, no longer true 0\n"
+    assert deliver(settings).stdout == "delivered 0, failed 0, parked 0, obsolete 0\n"
 
 
 @pytest.mark.parametrize("options", [SYNC, THREADS, GEVENT], ids=["sync", "threads", "gevent"])
@@ -356,7 +356,7 @@ def run_forking(settings: dict[str, Any], way: str) -> None:
 def delivered_by(ran: subprocess.CompletedProcess[str]) -> int:
     """How many deliveries a ``deliver`` command says that it made."""
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    found = re.match(r"delivered (\d+), failed 0, parked 0, no longer true 0$", ran.stdout)
+    found = re.match(r"delivered (\d+), failed 0, parked 0, obsolete 0$", ran.stdout)
     assert found is not None, ran.stdout
     return int(found[1])
 
