@@ -9,8 +9,8 @@ import click
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
+from flask_zeus_cvs.clock import JST
 from flask_zeus_cvs.exceptions import UnknownDelivery
-from flask_zeus_cvs.models import JST
 from flask_zeus_cvs.payments import Payments, payments_of
 from flask_zeus_cvs.settings import Settings
 

@@ -7,7 +7,7 @@ for ``db.create_all()``, migrations and foreign keys; the classes themselves ser
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -16,17 +16,10 @@ from flask import current_app, has_request_context, url_for
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, composite, mapped_column, relationship
 
+from flask_zeus_cvs.clock import JST, now
 from flask_zeus_cvs.customer import Customer
 from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, MAY_APPLY, EventKind, State
 from flask_zeus_cvs.protocol.codes import Store
-
-#: Japan has no daylight saving time.
-JST = timezone(timedelta(hours=9), "JST")
-
-
-def now() -> datetime:
-    """Tell the time, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 class UTCDateTime(sa.types.TypeDecorator[datetime]):

@@ -29,10 +29,11 @@ from flask import Flask
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, joinedload
 
+from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.database import Database, afterwards, is_in_transaction, lock
 from flask_zeus_cvs.exceptions import LeaseLost, UnknownDelivery, ZeusCVSError
 from flask_zeus_cvs.lifecycle import EventKind, State
-from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment, now
+from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment
 from flask_zeus_cvs.settings import DeliveryMode, FulfillOn, Settings
 from flask_zeus_cvs.signals import SIGNALS, EventData, Receiver
 

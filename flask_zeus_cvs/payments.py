@@ -26,6 +26,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, joinedload, object_session
 from sqlalchemy.orm.attributes import set_committed_value
 
+from flask_zeus_cvs.clock import JST, now
 from flask_zeus_cvs.customer import Customer, checked, normalize
 from flask_zeus_cvs.database import Database, afterwards, lock, must_begin_anew, note_lock, quoting_nothing
 from flask_zeus_cvs.exceptions import (
@@ -57,7 +58,6 @@ from flask_zeus_cvs.lifecycle import (
     events,
 )
 from flask_zeus_cvs.models import (
-    JST,
     Application,
     Event,
     Notification,
@@ -66,7 +66,6 @@ from flask_zeus_cvs.models import (
     Review,
     ReviewReason,
     Verdict,
-    now,
 )
 from flask_zeus_cvs.outbox import Outbox, Parked, Summary, paid_states
 from flask_zeus_cvs.protocol.codes import ERROR_CODES, Store

@@ -13,7 +13,7 @@ from flask import Flask
 from example_shop.database import KEPT_FOR, Stage, db
 from example_shop.tests.conftest import Books
 from example_shop.tests.running import Visitor
-from flask_zeus_cvs.models import now
+from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.simulator import Simulator
 
 Slip = Callable[..., str]

@@ -10,7 +10,6 @@ import logging
 import re
 import traceback
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -30,6 +29,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException
 
+from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.exceptions import InvalidCustomer, NotPayable, UnreadableNotice, ZeusCVSError
 from flask_zeus_cvs.lifecycle import HOLDS_MONEY, State
 from flask_zeus_cvs.models import Application, Payment
@@ -228,7 +228,7 @@ def _particulars(state: State, application: Application | None) -> dict[str, Any
         return {}
     return {
         "deadline": wording.last_day(application.pay_limit),
-        "overdue": application.deadline <= datetime.now(UTC),
+        "overdue": application.deadline <= now(),
     }
 
 

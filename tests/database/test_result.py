@@ -10,9 +10,10 @@ import pytest
 import time_machine
 
 from flask_zeus_cvs import State
+from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.exceptions import Unanswered
 from flask_zeus_cvs.lifecycle import STATES
-from flask_zeus_cvs.models import Application, Payment, now
+from flask_zeus_cvs.models import Application, Payment
 from flask_zeus_cvs.protocol.codes import ERROR_CODES, STORES, SUPPORT_PHONES, Remedy, Store
 from tests.conftest import CUSTOMER, Shop, ShopMaker, accepted
 from tests.visitors import Browser, text_of

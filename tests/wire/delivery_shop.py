@@ -23,7 +23,8 @@ from flask.typing import ResponseReturnValue
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_zeus_cvs import Customer, EventData, State, ZeusCVS, fulfillment_ready, outbox
-from flask_zeus_cvs.models import Application, Payment, now
+from flask_zeus_cvs.clock import now
+from flask_zeus_cvs.models import Application, Payment
 from flask_zeus_cvs.protocol.codes import Store
 
 #: Short enough that a test sees a dead worker's delivery taken over.
