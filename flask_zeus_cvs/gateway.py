@@ -6,6 +6,7 @@ Of requests only the adapter is used. Its session is not made for threads, keeps
 redirect without a limit even where it does not follow it. Adapter and pool are made for threads: each conversation
 takes a connection out for itself. Nobody waits for one: beyond `KEEP_CONNECTIONS` at once they are opened and closed.
 With gevent the same is true of greenlets, if it patches before this module is imported; if later, we refuse.
+A host's own adapter (ZEUS_CVS_TRANSPORT) is believed what it raises: all the rest is about ours.
 
 Time is kept by the sockets, without a thread: each wait lasts until the end of the phase at most, connecting (proxy
 and TLS included) or answering. Two keep a time of their own: the system's resolver (a name that comes late is not
@@ -19,12 +20,13 @@ import os
 import socket
 import ssl
 import time
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 from urllib3 import HTTPResponse, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -221,6 +223,7 @@ class Gateway:
         self._endpoint = settings.endpoint
         self._connect_timeout = settings.connect_timeout
         self._read_timeout = settings.read_timeout
+        self._transport = settings.transport
         self._adapters: dict[int, _Adapter] = {}
 
     def apply(self, request: ApplicationRequest) -> Answer:
@@ -230,7 +233,9 @@ class Gateway:
         have arrived, `Unanswered` if ZEUS may have registered the application. `InvalidField` if the request
         breaks the manual's rules.
         """
-        answered = self._converse(request.encode())
+        body = request.encode()
+        carrier = self._transport
+        answered = self._converse(body) if carrier is None else self._have_carried(body, carrier)
         if isinstance(answered, GatewayError):
             raise answered  # here, where neither a local nor a context of the error knows the body
         return Answer.parse(answered)
@@ -255,25 +260,36 @@ class Gateway:
         finally:
             _current.reset(token)
 
+    def _have_carried(self, body: bytes, carrier: BaseAdapter) -> bytes | GatewayError:
+        """As `_converse`, by a host's adapter: whether a byte may have left is what its error says."""
+        for _ in range(2):
+            try:
+                with carrier.send(self._prepared(body), timeout=self._timeout) as response:
+                    return response.content or b""
+            except Exception as error:
+                reason = _innermost(error)
+                if not _never_connected(error):
+                    return Unanswered(f"no whole answer from ZEUS ({reason})")
+        return NotSent(f"could not connect to ZEUS ({reason})")
+
     def _post(self, body: bytes) -> bytes:
         _current.get().left()
-        prepared = requests.Request(
-            "POST",
-            self._endpoint,
-            data=body,
-            headers={
-                "Content-Type": CONTENT_TYPE,
-                "Accept-Encoding": "identity",
-                "User-Agent": "Flask-Zeus-CVS",
-            },
-        ).prepare()
         with self._adapter.send(
-            prepared,
-            stream=True,
-            timeout=(self._connect_timeout, self._read_timeout),
-            proxies=self._proxies(),
+            self._prepared(body), stream=True, timeout=self._timeout, proxies=self._proxies()
         ) as response:
             return _whole_body(response)
+
+    def _prepared(self, body: bytes) -> requests.PreparedRequest:
+        headers = {
+            "Content-Type": CONTENT_TYPE,
+            "Accept-Encoding": "identity",
+            "User-Agent": "Flask-Zeus-CVS",
+        }
+        return requests.Request("POST", self._endpoint, data=body, headers=headers).prepare()
+
+    @property
+    def _timeout(self) -> tuple[float, float]:
+        return self._connect_timeout, self._read_timeout
 
     @property
     def _adapter(self) -> _Adapter:
@@ -305,6 +321,24 @@ def _whole_body(response: requests.Response) -> bytes:
             return bytes(received)
         received += piece
     raise ValueError("an answer that is too large")
+
+
+def _never_connected(error: BaseException) -> bool:
+    """Tell whether requests says that there was no connection, so that no byte can have left."""
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    return isinstance(error, requests.ConnectionError) and any(
+        isinstance(each, NewConnectionError) for each in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[object]:
+    """Yield an error and what it was made of: requests wraps urllib3's as an argument, that one as a reason."""
+    wrapped = error.args[0] if error.args else None
+    yield from (error, wrapped, getattr(wrapped, "reason", None))
+    cause = error.__cause__ or error.__context__
+    if cause is not None:
+        yield from _causes(cause)
 
 
 def _innermost(error: BaseException) -> str:

@@ -915,6 +915,10 @@ class Payments:
         self._outbox.deliver_here()
         return sweep
 
+    def start(self) -> None:
+        """See that this process delivers what is due, if it is to do so by itself."""
+        self._outbox.start()
+
     def deliver_now(self) -> Summary:
         """Deliver what is due, in this thread, until nothing is."""
         self._database.refuse_pending_work()

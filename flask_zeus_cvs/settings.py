@@ -17,6 +17,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any
 from urllib.parse import urlsplit
 
+from requests.adapters import BaseAdapter
+
 from flask_zeus_cvs.exceptions import ConfigurationError, InvalidField
 from flask_zeus_cvs.protocol import fields as wire
 from flask_zeus_cvs.protocol.codes import STORES, Store, TestType
@@ -264,6 +266,26 @@ def _test_type(value: Any) -> TestType:
         ) from None
 
 
+def _transport(value: Any) -> BaseAdapter:
+    if not isinstance(value, BaseAdapter):
+        raise _Wrong(
+            f"{_kind(value)}, not a transport adapter",
+            "Set it to an instance of a class that derives from requests.adapters.BaseAdapter.",
+        )
+    return value
+
+
+def _drill_orders(value: Any) -> Any:
+    """Accept a class, or what has its methods; a text only says where that is, and is looked up by the drill."""
+    cure = "Set it to a text like 'shop.drill:Orders', module and class, or to the class itself."
+    if isinstance(value, str):
+        if not re.fullmatch(r"\w+(\.\w+)*:\w+", value):
+            raise _Wrong(f"is {_shown(value)}", cure)
+    elif not callable(getattr(value, "place", None)):
+        raise _Wrong(f"{_kind(value)}, which has no method place", cure)
+    return value
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether ``host``, a name or an address, is this machine itself."""
     if host == "localhost":
@@ -347,6 +369,10 @@ class Settings:
     cli_group: str = _key(_group, "zeus-cvs")
     #: Days until the deadline, sent as ``span``: undocumented, and not sent unless set.
     pay_within_days: int | None = _key(_number(wire.MIN_DAYS, wire.MAX_DAYS))
+    #: What carries applications instead of our own watched connections: for tests, without a socket.
+    transport: BaseAdapter | None = _key(_transport)
+    #: What stands for the shop's orders in a drill: a class, an object, or ``"module:Class"``.
+    drill_orders: Any = _key(_drill_orders)
 
     @property
     def test(self) -> bool:

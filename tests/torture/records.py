@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.customer import Customer
 from flask_zeus_cvs.models import (
     Application,
@@ -18,7 +19,6 @@ from flask_zeus_cvs.models import (
     Notification,
     Payment,
     Review,
-    now,
 )
 from flask_zeus_cvs.protocol.codes import Store
 from tests.torture.judge import Asked, Happened, Held, Kept, Owed

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
+from requests.adapters import HTTPAdapter
 
 from flask_zeus_cvs import ConfigurationError
 from flask_zeus_cvs.protocol.codes import Store, TestType
@@ -36,6 +37,14 @@ class Row:
     cure: str
 
 
+class Orders:
+    """Stands for a shop's own."""
+
+    def place(self, amount: int) -> None:
+        """Place nothing."""
+
+
+CARRIER = HTTPAdapter()
 FLAG = (
     (True, True),
     (False, False),
@@ -309,6 +318,18 @@ ROWS: dict[str, Row] = {
     ),
     "pay_within_days": Row(
         default=None, good=((2, 2), (59, 59), ("14", 14)), bad=(*NO_NUMBER, 0, 1, 60), cure="from 2 to 59"
+    ),
+    "transport": Row(
+        default=None,
+        good=((CARRIER, CARRIER),),
+        bad=("requests", 1, HTTPAdapter, object(), []),
+        cure="requests.adapters.BaseAdapter",
+    ),
+    "drill_orders": Row(
+        default=None,
+        good=(("shop.drill:Orders", "shop.drill:Orders"), ("shop:Orders", "shop:Orders"), (Orders, Orders)),
+        bad=("", "Orders", "shop.drill", "shop.drill:", ":Orders", "shop drill:Orders", 1, object(), []),
+        cure="shop.drill:Orders",
     ),
 }
 # fmt: on
