@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 from urllib3 import HTTPResponse, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -233,9 +233,8 @@ class Gateway:
         have arrived, `Unanswered` if ZEUS may have registered the application. `InvalidField` if the request
         breaks the manual's rules.
         """
-        body = request.encode()
-        carrier = self._transport
-        answered = self._converse(body) if carrier is None else self._have_carried(body, carrier)
+        ask = self._converse if self._transport is None else self._have_carried
+        answered = ask(request.encode())
         if isinstance(answered, GatewayError):
             raise answered  # here, where neither a local nor a context of the error knows the body
         return Answer.parse(answered)
@@ -260,11 +259,12 @@ class Gateway:
         finally:
             _current.reset(token)
 
-    def _have_carried(self, body: bytes, carrier: BaseAdapter) -> bytes | GatewayError:
+    def _have_carried(self, body: bytes) -> bytes | GatewayError:
         """As `_converse`, by a host's adapter: whether a byte may have left is what its error says."""
+        assert self._transport is not None
         for _ in range(2):
             try:
-                with carrier.send(self._prepared(body), timeout=self._timeout) as response:
+                with self._transport.send(self._prepared(body), timeout=self._timeout) as response:
                     return response.content or b""
             except Exception as error:
                 reason = _innermost(error)
