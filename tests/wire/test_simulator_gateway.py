@@ -348,7 +348,7 @@ def test_a_slip_needs_a_good_request_even_if_the_answer_is_lost(zeus_simulator: 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"fault": "slow"}, "take one of lost, cut, empty, html, maintenance"),
+        ({"fault": "slow"}, "take one of lost, cut, never, empty, html, maintenance"),
         ({"error_code": "8"}, "take one of 800000"),
         ({"parameter": "name"}, "take one of clientip"),
         ({"fault": "lost", "error_code": "0008"}, "an answer is one thing"),

@@ -14,10 +14,8 @@ import pytest
 import trustme
 
 from flask_zeus_cvs.protocol.codes import Status
-from flask_zeus_cvs.simulator import Simulator, UnknownApplication, VerbRefused
+from flask_zeus_cvs.simulator import Silent, Simulator, UnknownApplication, VerbRefused
 from tests.wire.simulator_peers import OK, Ear, Line, apply, eventually, form, order_no_of, post
-
-CANCELLED = None  # キャンセル has no code
 
 
 @pytest.fixture
@@ -155,8 +153,14 @@ def test_a_lost_answer_is_followed_by_its_notice(zeus: Simulator, ear: Ear) -> N
 def test_a_test_application_runs_by_itself(
     zeus: Simulator, ear: Ear, test_type: bytes, statuses: list[str]
 ) -> None:
-    """Type 0 stays unpaid, 1 is paid and confirmed, 2 is paid and taken back."""
+    """Type 0 stays unpaid; 1 is paid and confirmed, 2 is paid and taken back, half an hour after its 04."""
     order_no = applied(zeus, testid=b"12345678", test_type=test_type)
+    zeus.settle()
+    assert ear.statuses == statuses[:2]
+    zeus.forward("+29 minutes")
+    zeus.settle()
+    assert ear.statuses == statuses[:2]
+    zeus.forward("+1 minute")
     zeus.settle()
     assert ear.statuses == statuses
     assert zeus.application(order_no).test
@@ -199,7 +203,11 @@ def test_a_reissue_is_silent_about_the_old_slip(zeus: Simulator, ear: Ear) -> No
     assert (new.sendid, new.money, new.username) == (old.sendid, old.money, old.username)
     assert (new.pay_no1, new.pay_no2) != (old.pay_no1, old.pay_no2)
     retired = zeus.application(old.order_no)
-    assert (retired.status, retired.info.name, retired.replaced_by) == (CANCELLED, "キャンセル", new.order_no)
+    assert (retired.status, retired.info.name, retired.replaced_by) == (
+        Silent.CANCELLED,
+        "キャンセル",
+        new.order_no,
+    )
 
 
 def test_a_reissued_7_eleven_slip_has_its_own_page(zeus: Simulator) -> None:
@@ -238,7 +246,7 @@ def test_resend_says_the_last_notice_again(zeus: Simulator, ear: Ear) -> None:
     assert ear.heard[1] == ear.heard[2]
     old = applied(zeus)
     zeus.reissue(old)
-    assert zeus.resend(old).status is CANCELLED
+    assert zeus.resend(old).status is Silent.CANCELLED
     zeus.settle()
     assert ear.statuses[-3:] == ["01", "01", "01"]
     assert f"&order_no={old}&".encode() in ear.heard[-1]
@@ -381,6 +389,7 @@ LIFE: dict[str, tuple[list[str], dict[str, str]]] = {
     "キャンセル後入金": (["reissue", "pay"], {"confirm": "12", "cancel": "13"}),
     "キャンセル後売上": (["reissue", "pay", "confirm"], {}),
     "キャンセル後取消": (["reissue", "pay", "cancel"], {}),
+    "番組停止": (["stop_service", "pay"], {}),
 }
 
 
@@ -391,7 +400,7 @@ def test_every_verb_in_every_status(zeus_simulator: Simulator, status: str, verb
     path, possible = LIFE[status]
     order_no = applied(zeus_simulator)
     for step in path:
-        getattr(zeus_simulator, step)(order_no)
+        getattr(zeus_simulator, step)(*([] if step == "stop_service" else [order_no]))
     before = zeus_simulator.applications
     assert before[0].info.name == status
     if verb in possible:
@@ -442,7 +451,7 @@ def test_the_deadline_passes_by_the_clock(ear: Ear) -> None:
             zeus.pay(second)
         with pytest.raises(VerbRefused, match="its deadline, 2026-11-25, has passed"):
             zeus.pay(third)
-        assert [each.status for each in zeus.applications] == ["04", "03", CANCELLED, "03"]
+        assert [each.status for each in zeus.applications] == ["04", "03", Silent.CANCELLED, "03"]
         zeus.settle()
         assert ear.statuses == ["01", "01", "01", "01", "04", "03", "03"]
         assert zeus.reissue(second).pay_limit == datetime(2026, 11, 28, tzinfo=UTC).date()

@@ -1,0 +1,72 @@
+"""The postman: hands the sandbox's mails to a real mail server, one after the other, in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import smtplib
+import threading
+from email.message import EmailMessage
+from email.policy import SMTP
+
+from flask_zeus_cvs.exceptions import ConfigurationError
+from flask_zeus_cvs.simulator.mails import Mail
+from flask_zeus_cvs.simulator.notices import is_loopback
+
+SENDER = "sandbox@zeus-cvs.invalid"
+#: Seconds for one conversation with the server.
+PATIENCE = 10
+
+logger = logging.getLogger("flask_zeus_cvs.simulator")
+
+
+class Postman:
+    """Delivers what is `put`; what the server does not take is logged and given up."""
+
+    def __init__(self, server: str, *, allow_remote: bool) -> None:
+        """Take ``host:port``. Raises `ConfigurationError` for another form, or a host that is not loopback."""
+        host, _, port = server.rpartition(":")
+        self._host = host.strip("[]")
+        if not self._host or not port.isdecimal():
+            raise ConfigurationError(f"{server!r} is no mail server: give host:port, as 127.0.0.1:1025")
+        if not (allow_remote or is_loopback(self._host)):
+            raise ConfigurationError(
+                f"the sandbox does not mail through {self._host}: whatever address was typed would get its mail. "
+                "Use a mail catcher on 127.0.0.1, or pass allow_remote=True (--allow-remote) if that is what you want."
+            )
+        self._port = int(port)
+        self._queue: queue.SimpleQueue[Mail | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="zeus-sandbox-post", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Hand over what is left, and end."""
+        self._queue.put(None)
+        if self._thread:
+            self._thread.join()
+
+    def put(self, mail: Mail) -> None:
+        self._queue.put(mail)
+
+    def _run(self) -> None:
+        while (mail := self._queue.get()) is not None:
+            try:
+                with smtplib.SMTP(self._host, self._port, timeout=PATIENCE) as server:
+                    server.send_message(as_message(mail))
+            except (OSError, smtplib.SMTPException) as error:
+                logger.warning("mail %s was not taken: %s", mail.number, type(error).__name__)
+
+
+def as_message(mail: Mail) -> EmailMessage:
+    """Write the mail as it goes to a server; it says in a header of its own that it is not from ZEUS."""
+    message = EmailMessage(policy=SMTP)
+    message["From"] = SENDER
+    message["To"] = mail.to
+    message["Subject"] = mail.subject
+    message["Date"] = mail.at
+    message["X-Zeus-CVS-Sandbox"] = "this is not ZEUS"
+    message.set_content(mail.text)
+    return message
