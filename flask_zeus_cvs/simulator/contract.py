@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ ON_REQUEST = tuple(row.status for row in STATUSES if row.status and row.call is 
 MAX_RETRIES = 10
 MAX_MINUTES = 1440
 MAX_MESSAGE = 1000  # characters
+MAX_AGENT = 100
 
 #: Days from 04 to 05, per store. The manual states no interval; these are ours, within what is reported elsewhere.
 CONFIRM_AFTER_DAYS: Mapping[Store, int] = MappingProxyType(
@@ -70,6 +72,8 @@ class Contract:
     notify               the address of its CGI; None: no notice is sent. It may carry a query of its own
     parameters           which of the fourteen are sent, in this order
     method               GET, or POST
+    agent                the sender's agent name, sent to plain http on port 80 only; blank: none
+    sent_from            an address of this machine that calls come from, as 127.0.0.2; blank: the usual one
     retries              how often a call that timed out is sent again; ZEUS does so only on request
     retry_minutes        ... how much later, by the sandbox's clock
     confirm_after_days   days from 04 to 05 for each store; a store that is missing confirms by hand only
@@ -89,6 +93,8 @@ class Contract:
     notify: str | None = None
     parameters: tuple[str, ...] = NOTICE
     method: Method = Method.GET
+    agent: str = ""
+    sent_from: str = ""
     retries: int = 0
     retry_minutes: float = 5.0
     confirm_after_days: Mapping[Store, int] = field(default_factory=lambda: dict(CONFIRM_AFTER_DAYS))
@@ -216,6 +222,20 @@ def _address(value: object) -> str | None:
     return address
 
 
+def _printable(text: str) -> str:
+    if len(text) > MAX_AGENT or not (text.isascii() and text.isprintable()):
+        raise ValueError(f"give up to {MAX_AGENT} printable ASCII characters")
+    return text
+
+
+def _own_address(value: object) -> str:
+    address = _text(value)
+    try:
+        return str(ip_address(address)) if address else ""
+    except ValueError:
+        raise ValueError("give an address of this machine in numbers, as 127.0.0.2, or nothing") from None
+
+
 def _parameters(value: object) -> tuple[str, ...]:
     return tuple(_some_of(value, NOTICE))
 
@@ -240,6 +260,8 @@ _READERS: Mapping[str, Callable[[object], object]] = MappingProxyType(
         "notify": _address,
         "parameters": _parameters,
         "method": lambda value: _one_of(Method, _text(value).upper()),
+        "agent": lambda value: _printable(_text(value)),
+        "sent_from": _own_address,
         "retries": lambda value: _whole(value, 0, MAX_RETRIES),
         "retry_minutes": lambda value: _number(value, 0, MAX_MINUTES),
         "confirm_after_days": _days_per_store,

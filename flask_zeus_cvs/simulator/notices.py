@@ -22,7 +22,7 @@ from enum import StrEnum
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from flask_zeus_cvs.protocol.codes import Status
 from flask_zeus_cvs.protocol.messages import CONTENT_TYPE, Notice
@@ -366,7 +366,7 @@ class Sender:
         return self._made(job, query, outcome.answer, outcome.failure, outcome.said, seconds)
 
     def _ask(self, query: bytes, job: _Job) -> _Outcome | None:
-        conversation = _Conversation(self._contract.notify or "", self._contract.method, query, self.limit)
+        conversation = _Conversation(self._contract, query, self.limit)
         with self._changed:
             if self._stopping or job.generation != self._generation:
                 return None
@@ -456,9 +456,11 @@ def _joined(own: str, query: bytes) -> str:
 class _Conversation:
     """One call on a connection of its own, over when the limit is, however slowly the answer drips."""
 
-    def __init__(self, target: str, method: str, query: bytes, limit: float) -> None:
-        self._url = urlsplit(target)
-        self._method = method
+    def __init__(self, contract: Contract, query: bytes, limit: float) -> None:
+        self._url = urlsplit(contract.notify or "")
+        self._method = contract.method
+        self._agent = contract.agent
+        self._source = (contract.sent_from, 0) if contract.sent_from else None
         self._query = query
         self._limit = limit
         self._over = False
@@ -471,6 +473,8 @@ class _Conversation:
         watchdog.start()
         try:
             return self._exchange()
+        except ValueError:  # no address at all: a port that is none, letters that no request line takes
+            return _Outcome(None, Failure.CONNECTION)
         finally:
             watchdog.cancel()
             watchdog.join()
@@ -505,12 +509,13 @@ class _Conversation:
         return _Outcome(None, Failure.TIMEOUT) if self._late else outcome
 
     def _request(self, connection: HTTPConnection) -> None:
-        # The manual's agent name is confidential, and named for port 80 only: none is sent.
         post = self._method == Method.POST
         connection.putrequest(
             str(self._method), self._path(b"" if post else self._query), skip_accept_encoding=True
         )
         connection.putheader("Connection", "close")
+        if self._agent and is_port_80(self._url):
+            connection.putheader("User-Agent", self._agent)
         if post:
             connection.putheader("Content-Type", CONTENT_TYPE)
             connection.putheader("Content-Length", str(len(self._query)))
@@ -519,8 +524,10 @@ class _Conversation:
     def _connection(self) -> HTTPConnection:
         host = self._url.hostname or ""
         if self._url.scheme == "https":
-            return HTTPSConnection(host, self._url.port, timeout=self._limit, context=_tls(host))
-        return HTTPConnection(host, self._url.port, timeout=self._limit)
+            return HTTPSConnection(
+                host, self._url.port, timeout=self._limit, source_address=self._source, context=_tls(host)
+            )
+        return HTTPConnection(host, self._url.port, timeout=self._limit, source_address=self._source)
 
     def _path(self, query: bytes) -> str:
         joined = _joined(self._url.query, query)
@@ -529,6 +536,11 @@ class _Conversation:
 
 def _why(error: Exception, otherwise: Failure, *, late: bool) -> Failure:
     return Failure.TIMEOUT if late or isinstance(error, TimeoutError) else otherwise
+
+
+def is_port_80(url: SplitResult) -> bool:
+    """Tell whether calls to an address are those that carry the sender's agent name."""
+    return url.scheme == "http" and url.port in (None, 80)
 
 
 def is_loopback(host: str) -> bool:

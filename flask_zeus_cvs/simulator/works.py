@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from flask_zeus_cvs.exceptions import UnknownApplication
 from flask_zeus_cvs.protocol.codes import Status
 from flask_zeus_cvs.protocol.messages import Notice
 from flask_zeus_cvs.simulator import gateway, notices
@@ -114,7 +116,8 @@ class Works:
         if call.delivered or call.failure == notices.Failure.DROPPED:
             return
         logger.info("notice %s: %s", call.status, call.answer or call.failure, extra={"action": "call"})
-        self.mailbox.tell_failure(self.ledger.get(call.order_no), call)
+        with contextlib.suppress(UnknownApplication):  # everything has just been forgotten
+            self.mailbox.tell_failure(self.ledger.get(call.order_no), call)
         if call.timed_out and call.attempt <= self.contract.retries:
             now = self.clock.now()
             later = now + timedelta(minutes=self.contract.retry_minutes)
