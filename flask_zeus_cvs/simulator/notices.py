@@ -457,7 +457,8 @@ class _Conversation:
     """One call on a connection of its own, over when the limit is, however slowly the answer drips."""
 
     def __init__(self, contract: Contract, query: bytes, limit: float) -> None:
-        self._url = urlsplit(contract.notify or "")
+        self._target = contract.notify or ""
+        self._url = urlsplit("")
         self._method = contract.method
         self._agent = contract.agent
         self._source = (contract.sent_from, 0) if contract.sent_from else None
@@ -490,6 +491,7 @@ class _Conversation:
         self.abort()
 
     def _exchange(self) -> _Outcome:
+        self._url = urlsplit(self._target)
         connection = self._connection()
         try:
             connection.connect()
