@@ -8,19 +8,27 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask_zeus_cvs.exceptions import InvalidField
 from flask_zeus_cvs.protocol.codes import STATUSES, Call, Status, Store
 from flask_zeus_cvs.protocol.fields import MAX_DAYS, MIN_DAYS, NOTICE, check
-
-Choice = TypeVar("Choice", bound=StrEnum)
+from flask_zeus_cvs.simulator.values import (
+    as_flag,
+    as_items,
+    as_number,
+    as_one_of,
+    as_some_of,
+    as_text,
+    as_whole,
+)
 
 #: The △ statuses: told only to a shop that asked for them.
 ON_REQUEST = tuple(row.status for row in STATUSES if row.status and row.call is Call.on_request)
 MAX_RETRIES = 10
 MAX_MINUTES = 1440
+MAX_CONFIRM_DAYS = 365
 MAX_MESSAGE = 1000  # characters
 MAX_AGENT = 100
 
@@ -129,87 +137,21 @@ class Contract:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in listed.items()}
 
 
-def _items(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [each for each in re.split(r"[,\s]+", value) if each]
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return value
-    raise ValueError("give a list of texts")
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("give a text")
-    return value.strip()
-
-
-def _one_of(kinds: type[Choice], value: str) -> Choice:
-    if value not in list(kinds):
-        raise ValueError(f"there is no {value!r}: take one of {', '.join(kinds)}")
-    return kinds(value)
-
-
-def _some_of(value: object, choices: tuple[Any, ...]) -> list[Any]:
-    known = {str(each): each for each in choices}
-    given = _items(value)
-    wrong = next((each for each in given if each not in known), None)
-    if wrong is not None:
-        raise ValueError(f"there is no {wrong!r}: take some of {', '.join(known)}")
-    if len(set(given)) < len(given):
-        raise ValueError("one of them is given twice")
-    return [known[each] for each in given]
-
-
-def _number(value: object, least: float, most: float) -> float:
-    try:
-        number = (
-            float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
-        )
-    except ValueError:
-        number = None
-    if number is None or not least <= number <= most:
-        raise ValueError(f"give a number from {least:g} to {most:g}")
-    return number
-
-
-def _whole(value: object, least: int, most: int) -> int:
-    number = _number(value, least, most)
-    if number != int(number):
-        raise ValueError(f"give a whole number from {least} to {most}")
-    return int(number)
-
-
-def _flag(value: object) -> bool:
-    flags = {
-        True: True,
-        False: False,
-        "true": True,
-        "on": True,
-        "1": True,
-        "false": False,
-        "off": False,
-        "0": False,
-    }
-    if not isinstance(value, (bool, str)) or value not in flags:
-        raise ValueError("give true or false")
-    return flags[value]
-
-
 def _checked(field_name: str, value: object) -> str:
-    text = _text(value)
+    text = as_text(value)
     check(field_name, text)
     return text
 
 
 def _test_ids(value: object) -> tuple[str, ...]:
-    ids = _items(value)
+    ids = as_items(value)
     for each in ids:
         check("testid", each)
     return tuple(dict.fromkeys(ids))
 
 
 def _address(value: object) -> str | None:
-    address = _text(value) if value is not None else ""
+    address = as_text(value) if value is not None else ""
     if not address:
         return None
     try:
@@ -229,7 +171,7 @@ def _printable(text: str) -> str:
 
 
 def _own_address(value: object) -> str:
-    address = _text(value)
+    address = as_text(value)
     try:
         return str(ip_address(address)) if address else ""
     except ValueError:
@@ -237,40 +179,49 @@ def _own_address(value: object) -> str:
 
 
 def _parameters(value: object) -> tuple[str, ...]:
-    return tuple(_some_of(value, NOTICE))
+    return tuple(as_some_of(value, NOTICE))
 
 
 def _days_per_store(value: object) -> dict[Store, int]:
+    if isinstance(value, str):
+        value = {code: days for code, _, days in (each.partition("=") for each in as_items(value))}
     if not isinstance(value, Mapping):
-        raise ValueError("give the days of each store by its code")
+        raise ValueError("give the days of each store by its code, as D001=2 D002=3")
     return {
-        _one_of(Store, str(code)): _whole(days, 0, 365)
+        as_one_of(Store, str(code)): as_whole(days, 0, MAX_CONFIRM_DAYS)
         for code, days in value.items()
         if days not in (None, "")
     }
+
+
+def _message(value: object) -> str:
+    message = as_text(value)
+    if len(message) > MAX_MESSAGE:
+        raise ValueError(f"give up to {MAX_MESSAGE} characters")
+    return message
 
 
 _READERS: Mapping[str, Callable[[object], object]] = MappingProxyType(
     {
         "clientip": lambda value: _checked("clientip", value),
         "testids": _test_ids,
-        "stores": lambda value: tuple(_some_of(value, tuple(Store))),
-        "pay_within_days": lambda value: _whole(value, MIN_DAYS, MAX_DAYS),
-        "on_request": lambda value: frozenset(_some_of(value, ON_REQUEST)),
+        "stores": lambda value: tuple(as_some_of(value, tuple(Store))),
+        "pay_within_days": lambda value: as_whole(value, MIN_DAYS, MAX_DAYS),
+        "on_request": lambda value: frozenset(as_some_of(value, ON_REQUEST)),
         "notify": _address,
         "parameters": _parameters,
-        "method": lambda value: _one_of(Method, _text(value).upper()),
-        "agent": lambda value: _printable(_text(value)),
+        "method": lambda value: as_one_of(Method, as_text(value).upper()),
+        "agent": lambda value: _printable(as_text(value)),
         "sent_from": _own_address,
-        "retries": lambda value: _whole(value, 0, MAX_RETRIES),
-        "retry_minutes": lambda value: _number(value, 0, MAX_MINUTES),
+        "retries": lambda value: as_whole(value, 0, MAX_RETRIES),
+        "retry_minutes": lambda value: as_number(value, 0, MAX_MINUTES),
         "confirm_after_days": _days_per_store,
-        "test_outcome_minutes": lambda value: _number(value, 0, 30),
-        "stopped": _flag,
+        "test_outcome_minutes": lambda value: as_number(value, 0, 30),
+        "stopped": as_flag,
         "mail_to": lambda value: _checked("email", value),
         "mails_off": lambda value: frozenset(
-            _some_of(value, tuple(kind for kind in MailKind if kind is not MailKind.CALL_FAILED))
+            as_some_of(value, tuple(kind for kind in MailKind if kind is not MailKind.CALL_FAILED))
         ),
-        "customer_message": lambda value: _text(value)[:MAX_MESSAGE],
+        "customer_message": _message,
     }
 )

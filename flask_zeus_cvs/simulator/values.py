@@ -1,0 +1,74 @@
+"""Reads what a program, a form or a command line gives for a value: JSON's own kinds, or a text that says the same.
+
+Each raises a `ValueError` that says what there is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+_FLAGS: Mapping[bool | str, bool] = MappingProxyType(
+    {True: True, False: False, "true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+)
+
+
+def as_items(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [each for each in re.split(r"[,\s]+", value) if each]
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return value
+    raise ValueError("give a list of texts")
+
+
+def as_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("give a text")
+    return value.strip()
+
+
+def as_one_of(kinds: type[Choice], value: str) -> Choice:
+    if value not in list(kinds):
+        raise ValueError(f"there is no {value!r}: take one of {', '.join(kinds)}")
+    return kinds(value)
+
+
+def as_some_of(value: object, choices: tuple[Any, ...]) -> list[Any]:
+    known = {str(each): each for each in choices}
+    given = as_items(value)
+    wrong = next((each for each in given if each not in known), None)
+    if wrong is not None:
+        raise ValueError(f"there is no {wrong!r}: take some of {', '.join(known)}")
+    if len(set(given)) < len(given):
+        raise ValueError("one of them is given twice")
+    return [known[each] for each in given]
+
+
+def as_number(value: object, least: float, most: float) -> float:
+    try:
+        number = (
+            float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
+        )
+    except (ValueError, OverflowError):
+        number = None
+    if number is None or not least <= number <= most:
+        raise ValueError(f"give a number from {least:g} to {most:g}")
+    return number
+
+
+def as_whole(value: object, least: int, most: int) -> int:
+    number = as_number(value, least, most)
+    if number != int(number):
+        raise ValueError(f"give a whole number from {least} to {most}")
+    return int(number)
+
+
+def as_flag(value: object) -> bool:
+    if not isinstance(value, (bool, str)) or value not in _FLAGS:
+        raise ValueError("give true or false")
+    return _FLAGS[value]
