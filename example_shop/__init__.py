@@ -34,6 +34,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         STAFF_PASSWORD="",
         PROXIES="0",
         ZEUS_CVS_BASE_TEMPLATE="shop/base.html",
+        ZEUS_CVS_DRILL_ORDERS="example_shop.drill:Orders",
     )
     app.config.from_prefixed_env("SHOP", loads=str)
     app.config.update(config or {})

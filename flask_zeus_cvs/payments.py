@@ -919,6 +919,10 @@ class Payments:
         """See that this process delivers what is due, if it is to do so by itself."""
         self._outbox.start()
 
+    def stop(self) -> None:
+        """End the thread that delivers in this process; what is due stays due, and a later `start` goes on with it."""
+        self._outbox.stop()
+
     def deliver_now(self) -> Summary:
         """Deliver what is due, in this thread, until nothing is."""
         self._database.refuse_pending_work()
