@@ -17,6 +17,9 @@ from types import MappingProxyType
 #: Japan has no daylight saving time.
 JST = timezone(timedelta(hours=9), "JST")
 
+#: Some margin before the calendar of the language ends: deadlines are counted from here too.
+LAST = datetime(2999, 12, 31, 23, 59, tzinfo=JST)
+
 _UNITS: Mapping[str, str] = MappingProxyType(
     {"second": "seconds", "minute": "minutes", "hour": "hours", "day": "days", "week": "weeks"}
 )
@@ -62,6 +65,8 @@ class Clock:
         """Move on, and run what falls due on the way. Raises `ValueError` for a step back."""
         if step < timedelta():
             raise ValueError("time only goes forward; reset() brings the clock back and forgets everything")
+        if step > LAST - self.now():
+            raise ValueError(f"that is too far: the sandbox's time ends with the year {LAST.year}")
         with self._lock:
             self._moved += step
         self.run_due()
