@@ -4,8 +4,8 @@ a sentence on which the shop's developer can act."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
@@ -57,24 +57,28 @@ _COUNTED = (
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A promise that was not kept: what is wrong, and of which payments (references), as far as it is theirs."""
+    """A promise that was not kept: what is wrong, of which payments (references), and whether that is our own fault."""
 
     sentence: str
     references: tuple[str, ...] = ()
+    ours: bool = False
 
 
-@dataclass
 class Findings:
     """Broken promises, those of one kind put together."""
 
-    _by_sentence: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    def __init__(self) -> None:
+        self._found: dict[tuple[bool, str], list[str]] = {}
 
-    def add(self, sentence: str, reference: str = "") -> None:
-        self._by_sentence[sentence] += [reference] if reference else []
+    def add(self, sentence: str, reference: str = "", *, ours: bool = False) -> None:
+        """Note one; `ours`: no shop can mend it."""
+        self._found.setdefault((ours, sentence), []).extend([reference] if reference else [])
 
     @property
     def broken(self) -> list[Broken]:
-        return [Broken(sentence, tuple(found)) for sentence, found in self._by_sentence.items()]
+        """The shop's own first."""
+        found = sorted(self._found.items(), key=lambda each: each[0][0])
+        return [Broken(sentence, tuple(of), ours) for (ours, sentence), of in found]
 
 
 @dataclass(frozen=True)
@@ -118,34 +122,55 @@ def read_books(session: Session, since: Marks) -> Books:
     return Books({each.id: each for each in payments}, of_payment, reviews)
 
 
-def judge_payment(
-    findings: Findings,
-    life: Life,
-    terms: Terms,
-    books: Books,
-    slips: Mapping[str, Slip],
-    swept_at: datetime,
-    standing: Standing | None,
-) -> None:
-    """Judge one payment, and the order behind it if the shop tells of its orders."""
-    payment = books.payments[life.payment_id]
-    reviews = books.reviews.get(payment.id, [])
-    right = expected(
-        life,
-        terms,
-        closed_at=payment.closed_at,
-        slips=slips,
-        swept_at=swept_at,
-        disputed=any(each.resolved_at is None for each in reviews),
-    )
-    for sentence in (
-        *_wrong_states(life, right, payment.applications, slips),
-        *_wrong_events(right, books.count(payment.id), len(reviews)),
-        *_wrong_reviews(right, reviews),
-        *_withheld(right, books.events.get(payment.id, [])),
-        *(_wrong_order(right, standing, books.count(payment.id)) if standing else ()),
-    ):
-        findings.add(sentence, life.reference)
+@dataclass(frozen=True)
+class Judge:
+    """Everything that a judgement rests on."""
+
+    findings: Findings
+    app: Flask
+    books: Books
+    terms: Terms
+    slips: Mapping[str, Slip]
+    swept_at: datetime
+
+    def payment(self, life: Life, standing: Standing | None) -> None:
+        """Judge one payment, and the order behind it if the shop tells of its orders."""
+        payment = self.books.payments[life.payment_id]
+        reviews = self.books.reviews.get(payment.id, [])
+        counts = self.books.count(payment.id)
+        right = expected(
+            life,
+            self.terms,
+            closed_at=payment.closed_at,
+            slips=self.slips,
+            swept_at=self.swept_at,
+            disputed=any(each.resolved_at is None for each in reviews),
+        )
+        for sentence in (
+            *_wrong_states(life, right, payment.applications, self.slips),
+            *_wrong_events(right, counts, len(reviews)),
+            *_wrong_reviews(right, reviews),
+            *_withheld(right, self.books.events.get(payment.id, [])),
+        ):
+            self.findings.add(sentence, life.reference, ours=True)
+        for sentence in _wrong_order(right, standing, counts, self._heard_by) if standing else ():
+            self.findings.add(sentence, life.reference)
+
+    def receivers(self) -> None:
+        """Judge whether each event found a receiver, and each receiver succeeded."""
+        happened = Counter(event.kind for events in self.books.events.values() for event in events)
+        for kind, why in CALLS_FOR.items():
+            if happened[kind] and not SIGNALS[kind].subscribers(self.app):
+                self.findings.add(
+                    f"{CAUSES[kind]} came {_times(happened[kind])} and nobody listens to {kind}: {why}. "
+                    f"Connect a receiver: flask_zeus_cvs.{kind}.connect(receiver, sender=app)."
+                )
+        for (subscriber, kind), deliveries in _unfinished(self.books).items():
+            self.findings.add(_failing(subscriber, kind, deliveries, happened[kind]))
+
+    def _heard_by(self, kind: EventKind) -> str:
+        names = ", ".join(SIGNALS[kind].subscribers(self.app))
+        return f"{kind} goes to {names}: see what that does." if names else f"Nobody listens to {kind}."
 
 
 def _wrong_states(
@@ -176,9 +201,9 @@ def _listed(words: Iterable[object]) -> str:
 def _wrong_events(right: Expected, found: Counter[EventKind], reviews: int) -> Iterator[str]:
     for kind in _COUNTED:
         if found[kind] != right.events[kind]:
-            yield f"{kind} happened {_times(found[kind])}, and must happen {_times(right.events[kind])}."
+            yield f"{kind} happened {found[kind]} times, and {right.events[kind]} would be right."
     if found[EventKind.REVIEW_REQUIRED] != reviews:
-        yield f"review_required happened {_times(found[EventKind.REVIEW_REQUIRED])} for {reviews} reviews."
+        yield f"review_required happened {found[EventKind.REVIEW_REQUIRED]} times for {reviews} reviews."
 
 
 def _times(number: int) -> str:
@@ -203,46 +228,34 @@ def _withheld(right: Expected, events: list[Event]) -> Iterator[str]:
                     yield f"fulfillment_ready was withheld from {delivery.subscriber} although the payment stands."
 
 
-def _wrong_order(right: Expected, standing: Standing, events: Counter[EventKind]) -> Iterator[str]:
+def _wrong_order(
+    right: Expected, standing: Standing, events: Counter[EventKind], heard_by: Callable[[EventKind], str]
+) -> Iterator[str]:
     ready = right.events[EventKind.FULFILLMENT_READY]
-    sent = "goods leave" if standing.parcels == 1 else f"goods leave {_times(standing.parcels)}"
     if standing.parcels > 1:
-        yield f"{sent} for one payment (heard: {_kinds(events)}). Make the receiver that ships look whether it has."
+        yield (
+            f"The goods of one payment leave {_times(standing.parcels)} (it had {_kinds(events)}). Ship at "
+            f"fulfillment_ready only; and where a receiver does something outside of db.session, let it look whether "
+            f"it has: after a crash it is called again for the same event.id. {heard_by(EventKind.FULFILLMENT_READY)}"
+        )
     elif standing.parcels and right.taken_back and not right.paid and not standing.asked:
         yield (
-            "The payment was taken back (06), and the shop leaves the order as if it were paid: "
-            f"{sent}, and nobody was asked. {_who_heard(EventKind.PAYMENT_CANCELLED)}"
+            "The payment was taken back (06), and the order stands as if it were paid: its goods leave, and nobody "
+            f"was asked. {heard_by(EventKind.PAYMENT_CANCELLED)}"
         )
     elif standing.parcels and not ready:
-        yield f"{sent} although the payment never became ready to ship (heard: {_kinds(events)})."
+        yield f"The goods leave, and the payment was never ready to ship (it had {_kinds(events)})."
     elif ready and right.paid and not standing.parcels and not (standing.asked and right.questions):
-        yield f"Paid, and no goods leave. {_who_heard(EventKind.FULFILLMENT_READY)}"
+        yield f"The payment is complete, and no goods leave. {heard_by(EventKind.FULFILLMENT_READY)}"
     if (right.questions or right.after_cancel) and not standing.asked:
         reason = right.questions[0] if right.questions else "money moved on a slip that had been re-issued"
-        yield f"Nobody of the shop is asked to look at the order, although {reason}."
-
-
-def _who_heard(kind: EventKind) -> str:
-    return f"See what your receivers of {kind} do."
+        yield f"Nobody of the shop was asked to look at the order, although {reason}."
 
 
 def _kinds(events: Counter[EventKind]) -> str:
     return ", ".join(
         f"{kind} ×{number}" if number > 1 else str(kind) for kind, number in sorted(events.items())
     )
-
-
-def judge_receivers(findings: Findings, app: Flask, books: Books) -> None:
-    """Judge whether each event found a receiver, and each receiver succeeded."""
-    happened = Counter(event.kind for events in books.events.values() for event in events)
-    for kind, why in CALLS_FOR.items():
-        if happened[kind] and not SIGNALS[kind].subscribers(app):
-            findings.add(
-                f"{CAUSES[kind]} came {_times(happened[kind])} and nobody listens to {kind}: {why}. "
-                f"Connect a receiver: flask_zeus_cvs.{kind}.connect(…, sender=app)."
-            )
-    for (subscriber, kind), deliveries in _unfinished(books).items():
-        findings.add(*_failing(subscriber, kind, deliveries, happened[kind]))
 
 
 def _unfinished(books: Books) -> Mapping[tuple[str, EventKind], list[Delivery]]:
@@ -255,11 +268,11 @@ def _unfinished(books: Books) -> Mapping[tuple[str, EventKind], list[Delivery]]:
     return found
 
 
-def _failing(subscriber: str, kind: EventKind, deliveries: list[Delivery], happened: int) -> tuple[str]:
+def _failing(subscriber: str, kind: EventKind, deliveries: list[Delivery], happened: int) -> str:
     errors = Counter(each.last_error or "not tried" for each in deliveries)
     parked = sum(each.state is DeliveryState.PARKED for each in deliveries)
     most = ", ".join(f"{error} ({number})" for error, number in errors.most_common(3))
     return (
         f"Receiver {subscriber} did not get through with {len(deliveries)} of {happened} {kind}: {most}. "
-        f"{parked} are parked, {len(deliveries) - parked} wait for another try.",
+        f"Parked: {parked}; waiting for another try: {len(deliveries) - parked}."
     )

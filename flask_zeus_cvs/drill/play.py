@@ -17,8 +17,7 @@ from flask_zeus_cvs.drill.judge import (
     Books,
     Broken,
     Findings,
-    judge_payment,
-    judge_receivers,
+    Judge,
     mark,
     read_books,
 )
@@ -184,7 +183,7 @@ class Play:
 
     def _finish(self) -> None:
         """Give whatever waits for another try its last chance here, with nobody dying any more."""
-        self._stage.outbox.chance = lambda: False
+        self._stage.outbox.mortal = False
         self._sweep()
         for _ in range(3):
             self._stage.journey.to(now() + _LEASE_IS_OVER)
@@ -301,7 +300,8 @@ class Play:
         self._browser(life).apply_again(life.token)
         self._record.second_clicks += 1
         if self._stage.line.carried != before:
-            self._findings.add("A second click sent a second application to ZEUS.", life.reference)
+            self._findings.add("A second click sent a second application to ZEUS.", life.reference, ours=True)
+            self._note(life, Attempt(Got.ACCEPTED, self._new_slip(life)))
         self._settle()
 
     def lose_line(self, life: Life) -> None:
@@ -389,6 +389,10 @@ class Play:
         deadline = self._stage.zeus.application(slip).deadline if slip else None
         return deadline - now() if deadline else timedelta()
 
+    def until_swept(self) -> timedelta:
+        """How long after a deadline's day the shop's own sweep has found a slip, but for some hours."""
+        return timedelta(hours=self._stage.settings.expiry_grace_hours) + (SWEEP_EVERY + 1) * ROUTINE
+
     def patience(self) -> timedelta:
         """How long a customer waits who may apply again when nobody knows what came of the first try."""
         seconds = self._stage.settings.retry_unknown_after
@@ -443,13 +447,14 @@ class Play:
             grace=timedelta(hours=stage.settings.expiry_grace_hours),
         )
         slips = {each.order_no: Slip(each.sendid, each.deadline) for each in stage.zeus.applications}
-        judge_receivers(findings, stage.app, books)
+        judge = Judge(findings, stage.app, books, terms, slips, self._swept_at)
+        judge.receivers()
         for life in self._record.lives:
-            judge_payment(findings, life, terms, books, slips, self._swept_at, self._standing(life))
+            judge.payment(life, self._standing(life))
         self._judge_strangers(books)
         self._judge_pages()
         for place, number in stage.diary.indiscreet.items():
-            findings.add(f"The log names customers: {place}, {number} times.")
+            findings.add(f"The log names customers: {place}, {number} times.", ours=True)
         return Result(
             self._record,
             books,
@@ -468,7 +473,8 @@ class Play:
         for what, reason in _STRANGERS_REVIEWS.items():
             if found[reason] != self._record.forged[what]:
                 self._findings.add(
-                    f"{self._record.forged[what]} notices ({what}) raised {found[reason]} reviews ({reason})."
+                    f"{self._record.forged[what]} notices ({what}) raised {found[reason]} reviews ({reason}).",
+                    ours=True,
                 )
 
     def _judge_pages(self) -> None:

@@ -14,7 +14,9 @@ from flask_zeus_cvs.protocol.codes import STATUSES
 
 #: References that are named; the rest is counted.
 NAMED = 5
-_WIDTH = 26
+_WIDTH = 32
+#: Before what no shop can mend.
+OURS = "(Not your shop's fault: please report it to Flask-Zeus-CVS.) "
 
 Row = tuple[str, str]
 
@@ -97,7 +99,7 @@ def _events(books: Books) -> Iterator[Row]:
             happened[event.kind] += 1
             told[event.kind] += any(each.state is DeliveryState.DONE for each in event.deliveries)
     for kind, number in sorted(happened.items()):
-        yield f"{kind}  ", f"{number:>5}, heard of {told[kind]:>5}"
+        yield f"{kind}  ", f"{number:>5}, {told[kind]:>5} told to receivers"
 
 
 def _reviews(books: Books) -> Iterator[Row]:
@@ -117,7 +119,7 @@ def _verdict(result: Result) -> Iterator[str]:
         return
     yield f"Broken promises: {len(result.broken)}"
     for number, each in enumerate(result.broken, 1):
-        yield f"  {number}. {each.sentence}"
+        yield f"  {number}. {OURS if each.ours else ''}{each.sentence}"
         if each.references:
             yield f"     {_named(each)}"
 
