@@ -182,6 +182,11 @@ class Ledger:
             order_nos = self._slips.get((store, pay_no1, pay_no2))
             return self._applications[order_nos[-1]] if order_nos else None
 
+    def possible(self, application: SimulatedApplication) -> list[Verb]:
+        """Tell what can be done to it now: what its status allows, and paying only before its deadline."""
+        late = not self._till_reads(application)
+        return [verb for verb in Verb if application.allows(verb) and not (late and verb is Verb.PAY)]
+
     def register(
         self, request: ApplicationRequest, days: int, pay_url: Callable[[str], str]
     ) -> SimulatedApplication:

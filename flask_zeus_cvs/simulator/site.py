@@ -127,5 +127,6 @@ def _http_error(error: HTTPException) -> tuple[Any, int] | HTTPException:
 
 def _error(code: HTTPStatus, error: str, message: str, said: str, **more: str) -> tuple[Any, int]:
     if request.path.startswith("/api/"):
-        return jsonify(error=error, message=message, **more), code
+        cure = "GET /api shows every address, with an example"
+        return jsonify(error=error, status=code, message=message, cure=cure, **more), code
     return render_template("error.html", code=code, message=message, said=said), code

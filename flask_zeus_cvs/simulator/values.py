@@ -19,11 +19,11 @@ _FLAGS: Mapping[bool | str, bool] = MappingProxyType(
 
 
 def as_items(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [each for each in re.split(r"[,\s]+", value) if each]
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return value
-    raise ValueError("give a list of texts")
+    """Read a list, or a text with commas or blanks between its items; a form may give several such texts."""
+    texts = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, str) for each in texts):
+        raise ValueError("give a list of texts")
+    return [item for each in texts for item in re.split(r"[,\s]+", each) if item]
 
 
 def as_text(value: object) -> str:

@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from flask_zeus_cvs.exceptions import UnknownApplication
 from flask_zeus_cvs.protocol.codes import Status
@@ -75,6 +76,11 @@ class Works:
 
     def slip_address(self, order_no: str) -> str:
         return f"{self.base_url}{SLIP}?order_no={order_no}"
+
+    @property
+    def scripts(self) -> dict[str, Script[Any]]:
+        """What is to go wrong, by what it happens to."""
+        return {"answers": self.answers, "notices": self.troubles}
 
     def faults_off(self) -> None:
         """Let everything go well from now on."""

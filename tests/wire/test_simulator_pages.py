@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 import requests
@@ -258,105 +257,6 @@ def test_the_style_sheet_is_there(zeus_simulator: Simulator) -> None:
     found = re.search(r'href="([^"]+\.css)"', get(zeus_simulator, "/").text)
     assert found
     assert get(zeus_simulator, found[1]).headers["Content-Type"].startswith("text/css")
-
-
-# The API
-
-
-def as_json(answer: tuple[int, dict[str, str], bytes]) -> tuple[int, Any]:
-    response = requests.Response()
-    response._content = answer[2]
-    assert answer[1]["content-type"] == "application/json"
-    return answer[0], response.json()
-
-
-def test_the_api_lists_applications() -> None:
-    """Everything that was sent and issued, the calls and their answers, and the verbs that are possible."""
-    with Ear() as ear, Simulator(ear.url) as zeus:
-        application = applied(zeus, sendpoint=b"p")
-        zeus.settle()
-        status, listed = as_json(talk(zeus.url, b"GET /api/applications HTTP/1.1\r\nHost: localhost\r\n\r\n"))
-        assert status == 200
-        assert listed == {
-            "applications": [
-                {
-                    "order_no": application.order_no,
-                    "sendid": "A1B2C3",
-                    "sendpoint": "p",
-                    "store": "D002",
-                    "store_name": "ローソン",
-                    "money": 3000,
-                    "username": "ヤマダ　タロウ",
-                    "telno": "0312345678",
-                    "email": "hanako@example.jp",
-                    "status": "01",
-                    "status_name": "未入金",
-                    "pay_no1": application.pay_no1,
-                    "pay_no2": application.pay_no2,
-                    "pay_limit": f"{application.pay_limit:%Y%m%d}",
-                    "pay_url": "",
-                    "error_code": "",
-                    "test": False,
-                    "replaced_by": "",
-                    "verbs": ["pay", "expire", "reissue", "resend"],
-                    "calls": [{"status": "01", "answer": 200, "failure": ""}],
-                }
-            ]
-        }
-
-
-@pytest.mark.parametrize(
-    ("verbs", "statuses"),
-    [
-        (["pay", "resend", "confirm"], ["01", "04", "04", "05"]),
-        (["pay", "cancel"], ["01", "04", "06"]),
-        (["expire"], ["01"]),
-        (["reissue", "pay"], ["01", "01", "11"]),
-    ],
-)
-def test_the_api_does_every_verb(verbs: list[str], statuses: list[str]) -> None:
-    """As in Python: each answers the application as it is then, and the shop is told."""
-    with Ear() as ear, Simulator(ear.url) as zeus:
-        order_no = applied(zeus).order_no
-        for verb in verbs:
-            status, answer = as_json(talk(zeus.url, post(b"", f"/api/applications/{order_no}/{verb}")))
-            expected = zeus.applications[-1] if verb == "reissue" else zeus.application(order_no)
-            assert (status, answer["order_no"]) == (200, expected.order_no)
-            assert answer["status"] == expected.status
-        zeus.settle()
-        assert ear.statuses == statuses
-
-
-def test_an_impossible_verb_is_a_conflict(zeus_simulator: Simulator) -> None:
-    """409 with the reason, as JSON; nothing has changed."""
-    order_no = applied(zeus_simulator).order_no
-    path = f"/api/applications/{order_no}/confirm"
-    assert as_json(talk(zeus_simulator.url, post(b"", path))) == (
-        409,
-        {
-            "error": "refused",
-            "verb": "confirm",
-            "message": f"cannot confirm {order_no}: it is 01 awaiting payment, "
-            "confirm needs 04 payment received or 11 received after cancel",
-        },
-    )
-    assert zeus_simulator.applications[0].status == "01"
-
-
-@pytest.mark.parametrize(
-    ("request_line", "status", "error"),
-    [
-        ("POST /api/applications/nobody/pay", 404, "unknown_application"),
-        ("POST /api/applications/nobody/fly", 404, "not_found"),
-        ("GET /api/applications/nobody/pay", 405, "method_not_allowed"),
-        ("GET /api/nothing", 404, "not_found"),
-    ],
-)
-def test_api_errors_are_json(zeus_simulator: Simulator, request_line: str, status: int, error: str) -> None:
-    """A program never gets a page."""
-    request = f"{request_line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode()
-    got, answer = as_json(talk(zeus_simulator.url, request))
-    assert (got, answer["error"]) == (status, error)
 
 
 # Other sites
