@@ -182,6 +182,11 @@ class Sender:
         with self._changed:
             return list(self._by_order.get(order_no, ()))
 
+    def waiting(self, order_no: str) -> int:
+        """Count the notices of one application that have not been answered yet."""
+        with self._changed:
+            return self._unsent[order_no]
+
     def start(self) -> None:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="zeus-sandbox-notices", daemon=True)
