@@ -15,10 +15,15 @@ from werkzeug.exceptions import HTTPException
 from flask_zeus_cvs.exceptions import UnknownApplication, VerbRefused
 from flask_zeus_cvs.protocol.codes import STORES
 from flask_zeus_cvs.simulator.api import make_api
+from flask_zeus_cvs.simulator.counter import make_counter
 from flask_zeus_cvs.simulator.gateway import Fault
 from flask_zeus_cvs.simulator.ledger import Verb
+from flask_zeus_cvs.simulator.mischief import make_mischief
 from flask_zeus_cvs.simulator.pages import make_pages
+from flask_zeus_cvs.simulator.screen import make_screen
 from flask_zeus_cvs.simulator.server import CUT
+from flask_zeus_cvs.simulator.terms import make_terms
+from flask_zeus_cvs.simulator.wording import FILTERS
 from flask_zeus_cvs.simulator.works import ENDPOINT, Works
 
 #: Seconds that an answer which never comes is waited for, if the shop does not hang up.
@@ -46,11 +51,13 @@ def make_app(works: Works, *, anywhere: bool) -> Flask:
             "contract": works.contract,
             "clock": works.clock,
             "Verb": Verb,
+            "here": request.full_path.rstrip("?") if request.method == "GET" else "",
         }
     )
+    app.jinja_env.filters.update(FILTERS)
     _add_gateway(app, works)
-    app.register_blueprint(make_api(works))
-    app.register_blueprint(make_pages(works))
+    for make in (make_api, make_pages, make_counter, make_screen, make_terms, make_mischief):
+        app.register_blueprint(make(works))
     app.register_error_handler(UnknownApplication, _unknown)
     app.register_error_handler(VerbRefused, _refused)
     app.register_error_handler(HTTPException, _http_error)
@@ -116,7 +123,7 @@ def _unknown(error: UnknownApplication) -> tuple[Any, int]:
 
 def _refused(error: VerbRefused) -> tuple[Any, int]:
     said = "いまの状態では、この操作はできません。"
-    return _error(HTTPStatus.CONFLICT, "refused", str(error), said, verb=error.verb)
+    return _error(HTTPStatus.CONFLICT, "refused", str(error), said, error.order_no, verb=error.verb)
 
 
 def _http_error(error: HTTPException) -> tuple[Any, int] | HTTPException:
@@ -125,8 +132,10 @@ def _http_error(error: HTTPException) -> tuple[Any, int] | HTTPException:
     return _error(code, code.phrase.lower().replace(" ", "_"), error.description or code.phrase, said)
 
 
-def _error(code: HTTPStatus, error: str, message: str, said: str, **more: str) -> tuple[Any, int]:
+def _error(
+    code: HTTPStatus, error: str, message: str, said: str, order_no: str = "", **more: str
+) -> tuple[Any, int]:
     if request.path.startswith("/api/"):
         cure = "GET /api shows every address, with an example"
         return jsonify(error=error, status=code, message=message, cure=cure, **more), code
-    return render_template("error.html", code=code, message=message, said=said), code
+    return render_template("error.html", code=code, message=message, said=said, order_no=order_no), code

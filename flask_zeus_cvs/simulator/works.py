@@ -19,6 +19,7 @@ from flask_zeus_cvs.simulator.ledger import Ledger, SimulatedApplication
 from flask_zeus_cvs.simulator.mails import Mailbox
 from flask_zeus_cvs.simulator.notices import Call, Sender
 from flask_zeus_cvs.simulator.script import Script
+from flask_zeus_cvs.simulator.search import Words
 
 ENDPOINT = "/cgi-bin/cvs.cgi"
 SLIP = "/slip/seven_eleven"
@@ -48,6 +49,7 @@ class Works:
         self.gateway = gateway.Gateway(contract, self.ledger, self.answers, chance)
         self.sender = Sender(contract, self.troubles, self._look_at, limit)
         self.mailbox = Mailbox(contract, self.clock)
+        self.words = Words()
         self.ledger.listeners.append(self._tell_shop)
         self.ledger.watchers.append(self.mailbox.tell)
         #: Where browsers reach the pages, without a slash at the end.
@@ -94,6 +96,7 @@ class Works:
         self.clock.reset()
         self.ledger.clear()
         self.mailbox.clear()
+        self.words.clear()
         self.restore()
 
     def _tell_shop(self, application: SimulatedApplication, status: Status, *, held: bool) -> None:

@@ -174,9 +174,10 @@ def pay_at_the_counter(page: Page, demo: RunningDemo, store: str, numbers: Mappi
 
 
 def confirm_the_sale(page: Page, demo: RunningDemo, number: str) -> None:
-    """Have the chain's head office confirm the sale, on the sandbox's list."""
-    page.goto(f"{demo.sandbox}/")
-    page.locator("tr", has_text=number).get_by_role("button", name="売上確定にする").click()
+    """Have the chain's head office confirm the sale, on ZEUS's screen."""
+    page.goto(f"{demo.sandbox}/screen")
+    page.get_by_role("row").filter(has_text=number).get_by_role("rowheader").get_by_role("link").click()
+    page.get_by_role("button", name="売上確定にする").click()
 
 
 def reload_until(page: Page, text: str) -> None:
