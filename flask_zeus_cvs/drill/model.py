@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from flask_zeus_cvs.lifecycle import EventKind, State
 from flask_zeus_cvs.protocol.codes import Status
+from flask_zeus_cvs.protocol.fields import MAX_DAYS
 
 
 class Got(StrEnum):
@@ -31,6 +32,7 @@ class Attempt:
     """One application of the shop: what it got, and the slip that exists for it, if one does."""
 
     got: Got
+    at: datetime
     slip: str = ""
 
 
@@ -48,7 +50,12 @@ class Slip:
     """What ZEUS knows of an application: our key for it, and until when it can be paid, if it can."""
 
     sendid: str
+    applied_at: datetime
     deadline: datetime | None
+
+    def ends(self, *, known: bool) -> datetime:
+        """Tell when it lapses for the shop, which may not know of its deadline: then that is as late as can be."""
+        return self.deadline if known and self.deadline else self.applied_at + timedelta(days=MAX_DAYS)
 
 
 @dataclass
@@ -159,11 +166,18 @@ def expected(
     found = Expected()
     told = {slip: {each.status for each in life.heard if each.slip == slip} for slip in life.slips}
     for attempt in life.attempts:
-        _of_attempt(attempt, told, found)
-    for slip in life.slips:
-        deadline = slips[slip].deadline
-        late = deadline is not None and deadline + terms.grace <= swept_at
-        found.states[slip] = frozenset(_states(life, slip, told, late=late, disputed=disputed))
+        ends = attempt.at + timedelta(days=MAX_DAYS)
+        _of_attempt(attempt, told, found, swept=not disputed and ends + terms.grace <= swept_at)
+    got = {each.slip: each.got for each in life.attempts}
+    for slip, heard in told.items():
+        if heard or slip in got:  # of a re-issue that nobody has told it of, the shop cannot know
+            known = got.get(slip) is Got.ACCEPTED or Status.AWAITING_PAYMENT in heard
+            late = slips[slip].ends(known=known) + terms.grace <= swept_at
+            unpaid = {State.EXPIRED} if late else set()
+            if disputed or not late:
+                unpaid.add(State.AWAITING_PAYMENT if known else State.UNKNOWN)
+            replaced = any(old == slip and told[new] for new, old in life.reissues.items())
+            found.states[slip] = _state(heard, got.get(slip), replaced=replaced) or frozenset(unpaid)
     _replay(life, terms, closed_at, found)
     holding = [slip for slip in life.slips if told[slip] & _MONEY and not told[slip] & _GONE]
     found.paid = bool(holding)
@@ -172,12 +186,13 @@ def expected(
     return found
 
 
-def _of_attempt(attempt: Attempt, told: Mapping[str, set[Status]], found: Expected) -> None:
+def _of_attempt(attempt: Attempt, told: Mapping[str, set[Status]], found: Expected, *, swept: bool) -> None:
     failed_later = Status.APPLICATION_FAILED in told.get(attempt.slip, set())
     if attempt.got is Got.DECLINED or (attempt.got is Got.NOTHING and failed_later):
         found.events[EventKind.APPLICATION_DECLINED] += 1
     if not attempt.slip:
-        found.slipless.append(_WITHOUT_SLIP[attempt.got])
+        lapsed = swept and attempt.got is Got.NOTHING
+        found.slipless.append(State.EXPIRED if lapsed else _WITHOUT_SLIP[attempt.got])
 
 
 _WITHOUT_SLIP: Mapping[Got, State] = MappingProxyType(
@@ -185,31 +200,20 @@ _WITHOUT_SLIP: Mapping[Got, State] = MappingProxyType(
 )
 
 
-def _states(
-    life: Life, slip: str, told: Mapping[str, set[Status]], *, late: bool, disputed: bool
-) -> Iterator[State]:
-    """Yield the states that are right for a slip."""
-    heard = told[slip]
-    attempt = next((each for each in life.attempts if each.slip == slip), None)
-    got = attempt.got if attempt else Got.NOTHING
-    decided = next((state for status, state in _STANDINGS.items() if status in heard), None)
-    if decided:
-        yield decided
-    elif any(old == slip and told[new] for new, old in life.reissues.items()):
-        yield State.SUPERSEDED
-    elif Status.EXPIRED in heard:
-        yield State.EXPIRED
-    elif got is Got.DECLINED:
-        yield State.DECLINED
-    elif Status.APPLICATION_FAILED in heard:
-        yield State.FAILED
-    elif got is Got.ACCEPTED or Status.AWAITING_PAYMENT in heard:
-        if late:
-            yield State.EXPIRED
-        if disputed or not late:
-            yield State.AWAITING_PAYMENT
-    else:
-        yield State.UNKNOWN
+def _state(heard: set[Status], got: Got | None, *, replaced: bool) -> frozenset[State] | None:
+    """Tell what a slip is, unless it may still be paid, or has lapsed."""
+    for status, state in _STANDINGS.items():
+        if status in heard:
+            return frozenset({state})
+    for true, state in (
+        (replaced, State.SUPERSEDED),
+        (Status.EXPIRED in heard, State.EXPIRED),
+        (got is Got.DECLINED, State.DECLINED),
+        (Status.APPLICATION_FAILED in heard, State.FAILED),
+    ):
+        if true:
+            return frozenset({state})
+    return None
 
 
 def _firsts(heard: Iterable[Heard]) -> Iterator[tuple[Heard, set[Status], bool]]:

@@ -257,7 +257,7 @@ class Play:
         self._browser(life).open("result", life.token)
         slip = self._new_slip(life)
         if posted:
-            self._note(life, Attempt(_got(fault, how), slip))
+            self._note(life, Attempt(_got(fault, how), now(), slip))
         else:
             self._note_refusal(life, reply)
         self._settle()
@@ -295,13 +295,14 @@ class Play:
         return self._chance.choice(self._stage.settings.stores)
 
     def click_again(self, life: Life) -> None:
-        """Send the last form again: no second application may leave."""
+        """Send the last form again: no second application may leave, unless the shop lets customers do that at once."""
         before = self._stage.line.carried
         self._browser(life).apply_again(life.token)
         self._record.second_clicks += 1
         if self._stage.line.carried != before:
-            self._findings.add("A second click sent a second application to ZEUS.", life.reference, ours=True)
-            self._note(life, Attempt(Got.ACCEPTED, self._new_slip(life)))
+            if self._stage.settings.retry_unknown_after:
+                self._findings.add(_TWICE, life.reference, ours=True)
+            self._note(life, Attempt(Got.ACCEPTED, now(), self._new_slip(life)))
         self._settle()
 
     def lose_line(self, life: Life) -> None:
@@ -314,7 +315,7 @@ class Play:
             line.down = False
         self._browser(life).open("result", life.token)
         if reply.status in (303, 302):
-            self._note(life, Attempt(Got.NOT_SENT))
+            self._note(life, Attempt(Got.NOT_SENT, now()))
 
     def test(self, life: Life, kind: TestType) -> str:
         life.test = True
@@ -446,7 +447,10 @@ class Play:
             test_fulfills=stage.settings.test_fulfills,
             grace=timedelta(hours=stage.settings.expiry_grace_hours),
         )
-        slips = {each.order_no: Slip(each.sendid, each.deadline) for each in stage.zeus.applications}
+        slips = {
+            each.order_no: Slip(each.sendid, each.applied_at, each.deadline)
+            for each in stage.zeus.applications
+        }
         judge = Judge(findings, stage.app, books, terms, slips, self._swept_at)
         judge.receivers()
         for life in self._record.lives:
@@ -483,6 +487,7 @@ class Play:
                 self._findings.add(f"{page} answered {status} to customers, {number} times: they cannot pay.")
 
 
+_TWICE = "A second click sent a second application to ZEUS."
 NOTICE_NAMES = tuple(NOTICE)
 _STRANGERS_REVIEWS = {
     "unknown order": ReviewReason.UNKNOWN_ORDER,
