@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import date, datetime, time
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -21,14 +20,14 @@ from flask_zeus_cvs.protocol.codes import ERROR_CODES, STORES, Status, Store
 from flask_zeus_cvs.protocol.fields import NOTICE, REQUEST
 from flask_zeus_cvs.protocol.wire import SHIFT_JIS, decode_form
 from flask_zeus_cvs.simulator import gateway, notices, paper
-from flask_zeus_cvs.simulator.clock import JST, duration
+from flask_zeus_cvs.simulator.clock import duration
 from flask_zeus_cvs.simulator.contract import ON_REQUEST, MailKind, Method
 from flask_zeus_cvs.simulator.ledger import INFO, SimulatedApplication, Standing, Verb
 from flask_zeus_cvs.simulator.mails import MAILS, Mail
 from flask_zeus_cvs.simulator.notices import Call
 from flask_zeus_cvs.simulator.routes import Field, Route, Unreadable, whatever_is_given
 from flask_zeus_cvs.simulator.script import Script
-from flask_zeus_cvs.simulator.values import as_flag, as_number, as_some_of, as_text, as_whole
+from flask_zeus_cvs.simulator.values import as_flag, as_moment, as_number, as_some_of, as_whole
 from flask_zeus_cvs.simulator.works import Works
 
 PREFIX = "/api"
@@ -349,20 +348,6 @@ def _destination(works: Works, to: str, order_no: str) -> datetime:
     if deadline is None:
         raise ValueError(f"{order_no} has no deadline: the application failed")
     return deadline
-
-
-def as_moment(value: object) -> datetime:
-    """Read an aware time, or a day: its beginning in Japan. A form makes a space of the plus of ``+09:00``."""
-    text = re.sub(r"(T\S+) (\d\d:?\d\d)$", r"\1+\2", as_text(value))
-    try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-            return datetime.combine(date.fromisoformat(text), time(), JST)
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise ValueError
-        return moment.astimezone(JST)
-    except (ValueError, OverflowError):
-        raise ValueError("give a day, or a time with its zone, as 2026-12-01T09:00:00+09:00") from None
 
 
 def _settle(works: Works, *, timeout: float = PATIENCE) -> Json:

@@ -184,7 +184,8 @@ def _parameters(value: object) -> tuple[str, ...]:
 
 def _days_per_store(value: object) -> dict[Store, int]:
     if isinstance(value, str):
-        value = {code: days for code, _, days in (each.partition("=") for each in as_items(value))}
+        pairs = [each.partition("=") for each in as_items(value)]
+        value = {code: days for code, _, days in pairs} if all(days for _, _, days in pairs) else None
     if not isinstance(value, Mapping):
         raise ValueError("give the days of each store by its code, as D001=2 D002=3")
     return {

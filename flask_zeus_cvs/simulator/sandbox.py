@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from datetime import datetime, timedelta
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
@@ -79,7 +80,7 @@ class Simulator:
             )
         #: What the shop has agreed with ZEUS: stores, deadline, which notices and mails. Change it at any time.
         self.contract = Contract(clientip=clientip, testids=(testid,), notify=notify)
-        self._agreed = (clientip, testid, notify)
+        self._agreed = deepcopy(self.contract)
         self._listen, self._host, self._port, self._allow_remote = listen, host, port, allow_remote
         self._public_url = public_url.rstrip("/") if public_url else None
         self._works = Works(self.contract, clock, notice_timeout, seed)
@@ -93,10 +94,14 @@ class Simulator:
         self._timekeeper: threading.Thread | None = None
 
     def start(self) -> Self:
-        """Run, in threads of its own. Raises `ConfigurationError` if the port cannot be had."""
+        """Run, in threads of its own; `reset` brings the contract back to what it is now.
+
+        Raises `ConfigurationError` if the port cannot be had.
+        """
         if self._ended is not None:
             raise RuntimeError("the sandbox is running already: stop() it first")
         server = self._bound() if self._listen else None
+        self._agreed = deepcopy(self.contract)
         self._ended = threading.Event()
         self._works.sender.start()
         self._timekeeper = threading.Thread(
@@ -138,9 +143,10 @@ class Simulator:
     def _bound(self) -> Server:
         try:
             return Server(self._host, self._port)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
             raise ConfigurationError(
-                f"the sandbox cannot listen on {self._host} port {self._port}: {error.strerror}. "
+                f"the sandbox cannot listen on {self._host} port {self._port}: {why}. "
                 "Choose another port (--port), or 0 for any free one."
             ) from error
 
@@ -149,13 +155,12 @@ class Simulator:
             self._works.clock.run_due()
 
     def reset(self) -> None:
-        """Forget everything, bring the clock back and the contract to what it was at first, as for a new test."""
+        """Forget everything, bring the clock back and the contract to what it was at the start, as for a new test."""
         self._works.reset()
 
     def _restore(self) -> None:
         """Put the contract back, in place: others hold the same object."""
-        clientip, testid, notify = self._agreed
-        vars(self.contract).update(vars(Contract(clientip=clientip, testids=(testid,), notify=notify)))
+        vars(self.contract).update(vars(deepcopy(self._agreed)))
 
     @property
     def url(self) -> str:

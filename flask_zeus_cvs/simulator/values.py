@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date, datetime, time
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeVar
+
+from flask_zeus_cvs.simulator.clock import JST
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -20,7 +23,7 @@ _FLAGS: Mapping[bool | str, bool] = MappingProxyType(
 
 def as_items(value: object) -> list[str]:
     """Read a list, or a text with commas or blanks between its items; a form may give several such texts."""
-    texts = value if isinstance(value, list) else [value]
+    texts: list[Any] = value if isinstance(value, list) else [value]
     if not all(isinstance(each, str) for each in texts):
         raise ValueError("give a list of texts")
     return [item for each in texts for item in re.split(r"[,\s]+", each) if item]
@@ -72,3 +75,17 @@ def as_flag(value: object) -> bool:
     if not isinstance(value, (bool, str)) or value not in _FLAGS:
         raise ValueError("give true or false")
     return _FLAGS[value]
+
+
+def as_moment(value: object) -> datetime:
+    """Read an aware time, or a day: its beginning in Japan. A form makes a space of the plus of ``+09:00``."""
+    text = re.sub(r"(T\S+) (\d\d:?\d\d)$", r"\1+\2", as_text(value))
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            return datetime.combine(date.fromisoformat(text), time(), JST)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment.astimezone(JST)
+    except (ValueError, OverflowError):
+        raise ValueError("give a day, or a time with its zone, as 2026-12-01T09:00:00+09:00") from None

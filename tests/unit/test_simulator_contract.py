@@ -68,6 +68,7 @@ WRONG: list[tuple[str, object, str]] = [
     ("retry_minutes", -1, "from 0 to 1440"),
     ("confirm_after_days", {"D999": 1}, "take one of D001"),
     ("confirm_after_days", ["D001"], "as D001=2"),
+    ("confirm_after_days", "D001", "as D001=2"),
     ("confirm_after_days", "D001=soon", "from 0 to 365"),
     ("test_outcome_minutes", 31, "from 0 to 30"),
     ("stopped", "maybe", "true or false"),
