@@ -179,10 +179,15 @@ def _agree(yes: bool) -> None:
     """Have a person agree that receivers run in earnest, and end here if none does."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         raise click.UsageError("Nobody is here to agree that your receivers run in earnest: say --yes.")
     click.echo("Your receivers really run: the mails, parcels and bookings that they send are sent.")
-    click.confirm("Play the drill now?", abort=True)
+    if not click.confirm("Play the drill now?"):
+        raise click.exceptions.Exit(2)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _drilled(size: int, weeks: int, seed: int, choice: Choice) -> Result:

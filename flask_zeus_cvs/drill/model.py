@@ -205,14 +205,15 @@ def _state(heard: set[Status], got: Got | None, *, replaced: bool) -> frozenset[
     for status, state in _STANDINGS.items():
         if status in heard:
             return frozenset({state})
-    for true, state in (
-        (replaced, State.SUPERSEDED),
-        (Status.EXPIRED in heard, State.EXPIRED),
-        (got is Got.DECLINED, State.DECLINED),
-        (Status.APPLICATION_FAILED in heard, State.FAILED),
+    failed = {State.FAILED} if Status.APPLICATION_FAILED in heard else set()
+    for true, states in (
+        (replaced, {State.SUPERSEDED}),
+        (Status.EXPIRED in heard, {State.EXPIRED}),
+        (got is Got.DECLINED, {State.DECLINED, *failed}),  # 02 may overtake the answer
+        (bool(failed), failed),
     ):
         if true:
-            return frozenset({state})
+            return frozenset(states)
     return None
 
 

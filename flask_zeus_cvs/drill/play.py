@@ -132,7 +132,7 @@ class Play:
             moment = start + self._weeks * self._chance.random()
             self._set_down(moment, itertools.chain(self._places_order(life), story(self, life)), life)
         self._unfinished = len(stories)
-        self._set_down(start, self._routine(start + self._weeks / 2))
+        self._set_down(start, self._routine())
         self._set_down(start, self._strangers())
 
     def _set_down(self, moment: datetime, story: Story, life: Life | None = None) -> None:
@@ -158,14 +158,14 @@ class Play:
         self._place(life)
         yield self.between(0.02, 2)
 
-    def _routine(self, half_time: datetime) -> Story:
-        """What the shop's cron does; at half-time ZEUS stops to tell of 02 and 03, so that sweeps must find them."""
+    def _routine(self) -> Story:
+        """What the shop's cron does; every other day ZEUS tells of 02 and 03, on the others sweeps must find them."""
         for turn in itertools.count():
             self._deliver()
             if turn % SWEEP_EVERY == 0:
                 self._sweep()
-            if now() > half_time:
-                self._stage.zeus.contract.on_request = frozenset()
+            told = (now() - self._record.began).days % 2 == 0
+            self._stage.zeus.contract.on_request = _ON_REQUEST if told else frozenset()
             if not self._unfinished and now() > self._until:
                 return
             yield ROUTINE
@@ -487,6 +487,7 @@ class Play:
                 self._findings.add(f"{page} answered {status} to customers, {number} times: they cannot pay.")
 
 
+_ON_REQUEST = frozenset({Status.APPLICATION_FAILED, Status.EXPIRED})
 _TWICE = "A second click sent a second application to ZEUS."
 NOTICE_NAMES = tuple(NOTICE)
 _STRANGERS_REVIEWS = {

@@ -30,7 +30,7 @@ from flask_zeus_cvs.exceptions import ConfigurationError
 from flask_zeus_cvs.gateway import Gateway
 from flask_zeus_cvs.outbox import Outbox
 from flask_zeus_cvs.payments import EXTENSION, Payments, payments_of
-from flask_zeus_cvs.protocol.codes import Status, TestType
+from flask_zeus_cvs.protocol.codes import TestType
 from flask_zeus_cvs.settings import DeliveryMode, Settings
 from flask_zeus_cvs.simulator import Simulator
 
@@ -194,7 +194,6 @@ def _zeus(settings: Settings, seed: int) -> Simulator:
         clock=now,
         seed=seed,
     )
-    zeus.contract.on_request = frozenset({Status.APPLICATION_FAILED, Status.EXPIRED})
     zeus.contract.pay_within_days = 7
     return zeus
 
