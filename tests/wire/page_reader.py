@@ -11,11 +11,16 @@ _CONTROLS = {"input", "select", "textarea"}
 
 @dataclass
 class Form:
-    """A form: where it goes, what would be sent, and its buttons."""
+    """A form: where it goes, what would be sent, its buttons, and its labels in order."""
 
     action: str
     pairs: list[tuple[str, str]] = field(default_factory=list)
     buttons: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        return dict(self.pairs)
 
 
 class Page(HTMLParser):
@@ -71,6 +76,8 @@ class Page(HTMLParser):
         text = "".join(self._text)
         if tag in {"h1", "h2", "h3", "h4"}:
             self.headings.append((int(tag[1]), text.strip()))
+        elif tag == "label":
+            self.forms[-1].labels.append(text.strip())
         elif tag == "textarea":
             self.forms[-1].pairs.append((self._area, text.removeprefix("\n")))
         elif tag == "option" and self._chosen == "":
