@@ -48,6 +48,8 @@ WELCOME = """
   1. Put something into the cart, order it, and choose a store.
   2. Pay the numbers you are given at {sandbox}/counter
   3. Look at the order again: it has been shipped.
+  4. See what ZEUS saw: {sandbox}/screen (applications, notices, CSV), {sandbox}/mails;
+     let a deadline pass at {sandbox}/clock, or an answer be lost at {sandbox}/trouble
 
   Ctrl-C ends both.
 """
