@@ -309,7 +309,13 @@ class Sender:
         self._do(job)
 
     def _reorder(self, job: _Job, _plan: Plan) -> None:
-        self._put_off(replace(job, overtaken=True), OVERTAKEN_WITHIN)
+        """Have it overtaken by the next; but if one waits for that already, this one overtakes it."""
+        with self._changed:
+            waiting = any(entry[2].overtaken for entry in self._delayed)
+        if waiting:
+            self._do(replace(job, spared=False))
+        else:
+            self._put_off(replace(job, overtaken=True), OVERTAKEN_WITHIN)
 
     def _delay(self, job: _Job, plan: Plan) -> None:
         self._put_off(job, plan.seconds)

@@ -128,6 +128,10 @@ class Works:
         with contextlib.suppress(UnknownApplication):  # everything has just been forgotten
             self.mailbox.tell_failure(self.ledger.get(call.order_no), call)
         if call.timed_out and call.attempt <= self.contract.retries:
-            now = self.clock.now()
-            later = now + timedelta(minutes=self.contract.retry_minutes)
-            self.clock.at(later, lambda: self.sender.put(notice, later, attempt=call.attempt + 1))
+            later = self.clock.now() + timedelta(minutes=self.contract.retry_minutes)
+            self.clock.at(later, lambda: self._try_again(notice, later, call.attempt + 1))
+
+    def _try_again(self, notice: Notice, at: datetime, attempt: int) -> None:
+        with contextlib.suppress(UnknownApplication):  # as above
+            self.ledger.get(notice.order_no)
+            self.sender.put(notice, at, attempt=attempt)

@@ -156,7 +156,7 @@ class Ear:
 
     def _converse(self, connection: socket.socket) -> None:
         raw = b""
-        while b"\r\n\r\n" not in raw and (more := connection.recv(65536)):
+        while not _whole(raw) and (more := connection.recv(65536)):
             raw += more
         self.heard.append(raw)
         self.on_hearing()
@@ -167,3 +167,10 @@ class Ear:
         for piece in [answer] if isinstance(answer, bytes) else answer:
             connection.sendall(piece)
             self._over.wait(self.pause if isinstance(answer, list) else 0)
+
+
+def _whole(raw: bytes) -> bool:
+    """Whether a request is there to its end."""
+    head, end, body = raw.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return bool(end) and len(body) >= (int(length[1]) if length else 0)
