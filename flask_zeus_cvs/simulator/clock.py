@@ -48,6 +48,7 @@ class Clock:
         self._lock = threading.Lock()
         self._running = threading.RLock()
         self._places = itertools.count()
+        self._busy = False
         self._agenda: list[tuple[datetime, int, Callable[[], object]]] = []
         self._here = threading.local()
 
@@ -86,7 +87,7 @@ class Clock:
             heapq.heappush(self._agenda, (moment, next(self._places), act))
 
     def run_due(self) -> None:
-        """Run what is due, in order. Do not hold a lock that it may need."""
+        """Run what is due, in order; when it returns, that is over. Do not hold a lock that it may need."""
         if self._is_running_here or not self._is_due():
             return
         with self._running:
@@ -105,12 +106,14 @@ class Clock:
         return getattr(self._here, "moment", None) is not None
 
     def _is_due(self) -> bool:
+        """Tell whether anything is to be run, or is being run by another thread."""
         with self._lock:
-            return bool(self._agenda) and self._agenda[0][0] <= self._base() + self._moved
+            return self._busy or (bool(self._agenda) and self._agenda[0][0] <= self._base() + self._moved)
 
     def _take(self) -> tuple[datetime, Callable[[], object]] | None:
         with self._lock:
-            if not self._agenda or self._agenda[0][0] > self._base() + self._moved:
+            self._busy = bool(self._agenda) and self._agenda[0][0] <= self._base() + self._moved
+            if not self._busy:
                 return None
             moment, _, act = heapq.heappop(self._agenda)
             return moment, act

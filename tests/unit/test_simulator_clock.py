@@ -167,3 +167,37 @@ def test_many_threads_move_it(clock: Clock) -> None:
         list(pool.map(lambda _: clock.forward(timedelta(minutes=1)), range(200)))
     assert clock.moved == timedelta(minutes=200)
     assert happened == list(range(200))
+
+
+def test_nobody_reads_while_something_is_still_happening(clock: Clock) -> None:
+    """A thread that comes while another runs what is due waits until that is over."""
+    begun, go_on, happened = threading.Event(), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        go_on.wait(10)
+        happened.set()
+
+    clock.at(START + timedelta(hours=1), slow)
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(clock.forward, timedelta(hours=2))
+        assert begun.wait(10)
+        reader = pool.submit(lambda: (clock.run_due(), happened.is_set()))
+        assert not reader.done()
+        go_on.set()
+        assert reader.result(10)[1]
+
+
+def test_an_act_that_fails_does_not_stop_the_clock(clock: Clock) -> None:
+    """What comes after it happens all the same, at the next look."""
+    happened: list[bool] = []
+
+    def fail() -> None:
+        raise RuntimeError("a mistake")
+
+    clock.at(START + timedelta(hours=1), fail)
+    clock.at(START + timedelta(hours=2), lambda: happened.append(True))
+    with pytest.raises(RuntimeError):
+        clock.forward(timedelta(hours=3))
+    clock.run_due()
+    assert happened == [True]
