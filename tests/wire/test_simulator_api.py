@@ -26,7 +26,7 @@ from tests.wire.simulator_peers import OK, Ear, apply, eventually, order_no_of
 Told = tuple[int, Any]
 
 #: The faults while there are none.
-NOTHING = {kind: {"next": [], "switched_on": []} for kind in ("answers", "notices")}
+NOTHING: dict[str, Any] = {kind: {"next": [], "switched_on": []} for kind in ("answers", "notices")}
 
 
 def ask(

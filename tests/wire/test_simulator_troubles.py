@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -130,13 +129,13 @@ def test_an_answer_that_never_comes(zeus: Simulator, ear: Ear) -> None:
     zeus.answer_next("never")
     with Line(zeus.url) as line:
         line.send(post(form()))
-        zeus_said = threading.Event()
-        threading.Thread(target=lambda: (line.rest(), zeus_said.set()), daemon=True).start()
-        eventually(lambda: ear.statuses == ["01"])
-        assert not zeus_said.is_set()
-        assert len(zeus.applications) == 1
-        zeus.stop()
-        assert zeus_said.wait(10)
+        with ThreadPoolExecutor(1) as pool:
+            said = pool.submit(line.rest)
+            eventually(lambda: ear.statuses == ["01"])
+            assert not said.done()
+            assert len(zeus.applications) == 1
+            zeus.stop()
+            assert said.result(10) == b""
 
 
 def test_a_late_answer_is_late_by_so_much(zeus: Simulator) -> None:
