@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from datetime import datetime
 
@@ -169,6 +170,10 @@ def drill(
         result = _drilled(size, weeks, seed, Choice(uri=uri, own=own_database, keep=keep, force=force))
     except ConfigurationError as error:
         raise click.UsageError(f"The drill cannot run: {error}") from None
+    except (Exception, KeyboardInterrupt) as error:
+        click.echo("".join(traceback.format_exception(error)), err=True)
+        click.echo(f"The drill was broken off: {type(error).__name__}.", err=True)
+        raise click.exceptions.Exit(2) from None
     for line in lines(result):
         click.echo(line)
     if result.broken:
@@ -194,6 +199,8 @@ def _drilled(size: int, weeks: int, seed: int, choice: Choice) -> Result:
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     with (
         set_up(app, seed, choice, click.echo) as stage,
-        click.progressbar(length=size, label=f"{weeks} weeks of trade") as bar,
+        click.progressbar(
+            length=size, label=f"Trade of {weeks} weeks" if weeks > 1 else "Trade of a week"
+        ) as bar,
     ):
         return Play(stage, size, weeks, lambda: bar.update(1)).run()

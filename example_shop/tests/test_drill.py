@@ -12,7 +12,12 @@ from flask import Flask
 
 from example_shop import create_app, fulfilment
 from example_shop.database import db
+from example_shop.drill import Orders
+from flask_zeus_cvs import drill as drills
 from flask_zeus_cvs import payment_cancelled
+
+#: For the type checker: the shop's class is what the drill asks for.
+ORDERS: drills.Orders = Orders()
 
 
 @pytest.fixture
@@ -36,6 +41,11 @@ def drill(app: Flask, *options: str) -> Result:
     return app.test_cli_runner().invoke(args=["zeus-cvs", "drill", "--yes", *options])
 
 
+def said(result: Result) -> str:
+    """What it said, whatever the width of the lines."""
+    return " ".join(result.output.split())
+
+
 def test_the_shop_passes(shop: Flask, tmp_path: Path) -> None:
     """Every promise is kept, and every order stands as it should; its own database is not touched."""
     result = drill(shop, "--payments", "100")
@@ -50,7 +60,7 @@ def test_it_would_not_pass_without_06(shop: Flask) -> None:
     payment_cancelled.disconnect(fulfilment.take_back, sender=shop)
     result = drill(shop, "--payments", "30", "--weeks", "1")
     assert result.exit_code == 1
-    assert "nobody listens to payment_cancelled" in result.output
+    assert "nobody listens to payment_cancelled" in said(result)
 
     def look_away(_app: Flask, **_: Any) -> None:
         """Hear of it, and do nothing."""
@@ -58,5 +68,5 @@ def test_it_would_not_pass_without_06(shop: Flask) -> None:
     payment_cancelled.connect(look_away, sender=shop)
     result = drill(shop, "--payments", "30", "--weeks", "1")
     assert result.exit_code == 1
-    assert "nobody listens" not in result.output
-    assert "the order stands as if it were paid" in result.output
+    assert "nobody listens" not in said(result)
+    assert "the order stands as if it were paid" in said(result)

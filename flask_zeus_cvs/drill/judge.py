@@ -179,6 +179,8 @@ def _wrong_states(
     by_key = {each.order_no or each.sendid: each for each in applications}
     for slip, states in right.states.items():
         found = by_key.pop(slip, None) or by_key.pop(slips[slip].sendid, None)
+        if not states:
+            continue
         if found is None:
             yield "A slip of ZEUS's is missing from the books."
         elif found.state not in states:
@@ -201,9 +203,9 @@ def _listed(words: Iterable[object]) -> str:
 def _wrong_events(right: Expected, found: Counter[EventKind], reviews: int) -> Iterator[str]:
     for kind in _COUNTED:
         if found[kind] != right.events[kind]:
-            yield f"{kind} happened {found[kind]} times, and {right.events[kind]} would be right."
+            yield f"{kind} happened {_times(found[kind])}; right would be: {_times(right.events[kind])}."
     if found[EventKind.REVIEW_REQUIRED] != reviews:
-        yield f"review_required happened {found[EventKind.REVIEW_REQUIRED]} times for {reviews} reviews."
+        yield f"review_required happened {_times(found[EventKind.REVIEW_REQUIRED])}; reviews: {reviews}."
 
 
 def _times(number: int) -> str:
@@ -232,6 +234,7 @@ def _wrong_order(
     right: Expected, standing: Standing, events: Counter[EventKind], heard_by: Callable[[EventKind], str]
 ) -> Iterator[str]:
     ready = right.events[EventKind.FULFILLMENT_READY]
+    given_up = bool(right.questions) or events[EventKind.PAYMENT_EXPIRED] > 0
     if standing.parcels > 1:
         yield (
             f"The goods of one payment leave {_times(standing.parcels)} (it had {_kinds(events)}). Ship at "
@@ -245,7 +248,7 @@ def _wrong_order(
         )
     elif standing.parcels and not ready:
         yield f"The goods leave, and the payment was never ready to ship (it had {_kinds(events)})."
-    elif ready and right.paid and not standing.parcels and not (standing.asked and right.questions):
+    elif ready and right.paid and not standing.parcels and not (standing.asked and given_up):
         yield f"The payment is complete, and no goods leave. {heard_by(EventKind.FULFILLMENT_READY)}"
     if (right.questions or right.after_cancel) and not standing.asked:
         reason = right.questions[0] if right.questions else "money moved on a slip that had been re-issued"

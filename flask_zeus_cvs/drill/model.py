@@ -144,6 +144,7 @@ _TOLD_BY: Mapping[Status, tuple[EventKind, frozenset[Status]]] = MappingProxyTyp
 )
 _MONEY = frozenset({Status.PAYMENT_RECEIVED, Status.SALE_CONFIRMED})
 _MONEY_AFTER_CANCEL = frozenset({Status.RECEIVED_AFTER_CANCEL, Status.CONFIRMED_AFTER_CANCEL})
+_ALL_MONEY = _MONEY | _MONEY_AFTER_CANCEL
 _AFTER_CANCEL = _MONEY_AFTER_CANCEL | {Status.CANCELLED_AFTER_CANCEL}
 _GONE = frozenset({Status.PAYMENT_CANCELLED, Status.CANCELLED_AFTER_CANCEL})
 _SLIP_IS_NEWS = frozenset({Status.AWAITING_PAYMENT}) | _MONEY
@@ -165,34 +166,59 @@ def expected(
     """
     found = Expected()
     told = {slip: {each.status for each in life.heard if each.slip == slip} for slip in life.slips}
+    standings = _Standings(life, told, swept_at - terms.grace, disputed=disputed)
     for attempt in life.attempts:
-        ends = attempt.at + timedelta(days=MAX_DAYS)
-        _of_attempt(attempt, told, found, swept=not disputed and ends + terms.grace <= swept_at)
-    got = {each.slip: each.got for each in life.attempts}
-    for slip, heard in told.items():
-        if heard or slip in got:  # of a re-issue that nobody has told it of, the shop cannot know
-            known = got.get(slip) is Got.ACCEPTED or Status.AWAITING_PAYMENT in heard
-            late = slips[slip].ends(known=known) + terms.grace <= swept_at
-            unpaid = {State.EXPIRED} if late else set()
-            if disputed or not late:
-                unpaid.add(State.AWAITING_PAYMENT if known else State.UNKNOWN)
-            replaced = any(old == slip and told[new] for new, old in life.reissues.items())
-            found.states[slip] = _state(heard, got.get(slip), replaced=replaced) or frozenset(unpaid)
-    _replay(life, terms, closed_at, found)
-    holding = [slip for slip in life.slips if told[slip] & _MONEY and not told[slip] & _GONE]
-    found.paid = bool(holding)
+        failed_later = Status.APPLICATION_FAILED in told.get(attempt.slip, ())
+        if attempt.got is Got.DECLINED or (attempt.got is Got.NOTHING and failed_later):
+            found.events[EventKind.APPLICATION_DECLINED] += 1
+        if not attempt.slip:
+            found.slipless.append(standings.of_attempt(attempt))
+    for slip in told:
+        found.states[slip] = standings.of_slip(slip, slips[slip])
+    _Replay(life, terms, closed_at, found).run()
+    found.paid = any(each & _MONEY and not each & _GONE for each in told.values())
     found.taken_back = any(Status.PAYMENT_CANCELLED in each for each in told.values())
     found.after_cancel = any(each & _AFTER_CANCEL for each in told.values())
     return found
 
 
-def _of_attempt(attempt: Attempt, told: Mapping[str, set[Status]], found: Expected, *, swept: bool) -> None:
-    failed_later = Status.APPLICATION_FAILED in told.get(attempt.slip, set())
-    if attempt.got is Got.DECLINED or (attempt.got is Got.NOTHING and failed_later):
-        found.events[EventKind.APPLICATION_DECLINED] += 1
-    if not attempt.slip:
-        lapsed = swept and attempt.got is Got.NOTHING
-        found.slipless.append(State.EXPIRED if lapsed else _WITHOUT_SLIP[attempt.got])
+class _Standings:
+    """What the applications of a payment are in the end: `over` is the moment before which a deadline has lapsed."""
+
+    def __init__(
+        self, life: Life, told: Mapping[str, set[Status]], over: datetime, *, disputed: bool
+    ) -> None:
+        self._life, self._told, self._over, self._disputed = life, told, over, disputed
+        self._got = {each.slip: each.got for each in life.attempts}
+
+    def of_attempt(self, attempt: Attempt) -> State:
+        """Tell what an application is that has no slip."""
+        lapsed = attempt.at + timedelta(days=MAX_DAYS) <= self._over and not self._disputed
+        return State.EXPIRED if lapsed and attempt.got is Got.NOTHING else _WITHOUT_SLIP[attempt.got]
+
+    def of_slip(self, slip: str, at_zeus: Slip) -> frozenset[State]:
+        """Tell what a slip may be; nothing, if it is a re-issue of which nobody has told the shop."""
+        heard, got = self._told[slip], self._got.get(slip)
+        money = next((state for status, state in _STANDINGS.items() if status in heard), None)
+        if money is not None:
+            return frozenset({money})
+        if any(old == slip and self._told[new] for new, old in self._life.reissues.items()):
+            return frozenset({State.SUPERSEDED})
+        if Status.EXPIRED in heard:
+            return frozenset({State.EXPIRED})
+        failed = {State.FAILED} if Status.APPLICATION_FAILED in heard else set()
+        if failed or got is Got.DECLINED:  # 02 may overtake the answer
+            return frozenset(failed | ({State.DECLINED} if got is Got.DECLINED else set()))
+        if not heard and got is None:
+            return frozenset()
+        known = got is Got.ACCEPTED or Status.AWAITING_PAYMENT in heard
+        return self._unpaid(at_zeus.ends(known=known), known=known)
+
+    def _unpaid(self, ends: datetime, *, known: bool) -> frozenset[State]:
+        waiting = frozenset({State.AWAITING_PAYMENT if known else State.UNKNOWN})
+        if ends > self._over:
+            return waiting
+        return waiting | {State.EXPIRED} if self._disputed else frozenset({State.EXPIRED})
 
 
 _WITHOUT_SLIP: Mapping[Got, State] = MappingProxyType(
@@ -200,84 +226,81 @@ _WITHOUT_SLIP: Mapping[Got, State] = MappingProxyType(
 )
 
 
-def _state(heard: set[Status], got: Got | None, *, replaced: bool) -> frozenset[State] | None:
-    """Tell what a slip is, unless it may still be paid, or has lapsed."""
-    for status, state in _STANDINGS.items():
-        if status in heard:
-            return frozenset({state})
-    failed = {State.FAILED} if Status.APPLICATION_FAILED in heard else set()
-    for true, states in (
-        (replaced, {State.SUPERSEDED}),
-        (Status.EXPIRED in heard, {State.EXPIRED}),
-        (got is Got.DECLINED, {State.DECLINED, *failed}),  # 02 may overtake the answer
-        (bool(failed), failed),
-    ):
-        if true:
-            return frozenset(states)
-    return None
-
-
-def _firsts(heard: Iterable[Heard]) -> Iterator[tuple[Heard, set[Status], bool]]:
-    """Yield each notice with what the slip had heard of before; True: it is a repeat."""
-    before: dict[str, set[Status]] = {}
+def _with_what_came_before(heard: Iterable[Heard]) -> Iterator[tuple[Heard, set[Status]]]:
+    """Yield each notice with the statuses of which its slip had heard before."""
+    known: dict[str, set[Status]] = {}
     for each in heard:
-        known = before.setdefault(each.slip, set())
-        yield each, set(known), each.status in known
-        known.add(each.status)
+        before = known.setdefault(each.slip, set())
+        yield each, set(before)
+        before.add(each.status)
 
 
-def _replay(life: Life, terms: Terms, closed_at: datetime | None, found: Expected) -> None:
-    """Go through what the shop heard, in its order: events, questions to a person, and whether goods may ship."""
-    accepted = {each.slip for each in life.attempts if each.got is Got.ACCEPTED}
-    found.events[EventKind.APPLICATION_ACCEPTED] += len(accepted)
-    holding: set[str] = set()
-    doubtful: set[str] = set()
-    ready = False
-    if life.forged:
-        found.questions.append("a notice names another amount")
-    for each, before, repeat in _firsts(life.heard):
-        slip, status = each.slip, each.status
-        if repeat:
-            if status in _MONEY | _MONEY_AFTER_CANCEL and before & _GONE:
-                found.questions.append(f"{status} came again after the money was taken back")
-            continue
-        if not before and slip not in accepted and status in _SLIP_IS_NEWS:
-            found.events[EventKind.APPLICATION_ACCEPTED] += 1
-        if status not in _TOLD_BY:
-            continue
-        kind, said_already = _TOLD_BY[status]
+class _Replay:
+    """Goes through what the shop heard, in its order: events, questions to a person, and whether goods may ship."""
+
+    def __init__(self, life: Life, terms: Terms, closed_at: datetime | None, found: Expected) -> None:
+        self._life, self._terms, self._closed_at, self._found = life, terms, closed_at, found
+        self._holding: set[str] = set()
+        self._doubtful: set[str] = set()
+
+    def run(self) -> None:
+        """Write down what must have happened."""
+        answered = {each.slip for each in self._life.attempts if each.got is Got.ACCEPTED}
+        self._found.events[EventKind.APPLICATION_ACCEPTED] += len(answered)
+        if self._life.forged:
+            self._found.questions.append("a notice names another amount")
+        for each, before in _with_what_came_before(self._life.heard):
+            if not before and each.slip not in answered and each.status in _SLIP_IS_NEWS:
+                self._found.events[EventKind.APPLICATION_ACCEPTED] += 1
+            if each.status in before:
+                self._repeat(each, before)
+            elif each.status in _TOLD_BY:
+                self._first(each, before)
+
+    def _repeat(self, each: Heard, before: set[Status]) -> None:
+        if each.status in _ALL_MONEY and before & _GONE:
+            self._found.questions.append(f"{each.status} came again after the money was taken back")
+
+    def _first(self, each: Heard, before: set[Status]) -> None:
+        kind, said_already = _TOLD_BY[each.status]
         if not before & said_already:
-            found.events[kind] += 1
-        if status in _GONE:
-            holding.discard(slip)
-            continue
-        if before & _GONE:
-            found.questions.append(f"{status} came after the money had been taken back")
-            continue
-        closed = closed_at is not None and closed_at <= each.at
-        if slip not in holding:
-            why = list(_doubts(holding, found.events, closed=closed))
-            found.questions += why
-            holding.add(slip)
-            if why:
-                doubtful.add(slip)
-        qualifies = status is Status.SALE_CONFIRMED or (
-            status is Status.PAYMENT_RECEIVED and not terms.at_confirmation
-        )
-        if ready or not qualifies or slip in doubtful or (life.test and not terms.test_fulfills):
-            continue
-        if closed:
-            found.questions.append("the payment was closed before the sale was confirmed")
+            self._found.events[kind] += 1
+        if each.status in _GONE:
+            self._holding.discard(each.slip)
+        elif before & _GONE:
+            self._found.questions.append(f"{each.status} came after the money had been taken back")
         else:
-            ready = True
-    found.events[EventKind.FULFILLMENT_READY] += ready
+            self._money(each)
 
+    def _money(self, each: Heard) -> None:
+        """Money came, or became certain: is there a question about it, and may goods ship?"""
+        closed = self._closed_at is not None and self._closed_at <= each.at
+        if each.slip not in self._holding:
+            doubts = list(self._doubts(closed=closed))
+            self._found.questions += doubts
+            self._holding.add(each.slip)
+            self._doubtful |= {each.slip} if doubts else set()
+        if not self._may_ship(each):
+            return
+        if closed:
+            self._found.questions.append("the payment was closed before the sale was confirmed")
+        else:
+            self._found.events[EventKind.FULFILLMENT_READY] = 1
 
-def _doubts(holding: set[str], events: Counter[EventKind], *, closed: bool) -> Iterator[str]:
-    """Name what is odd about money that has just come; `holding`: the other slips that hold some."""
-    if closed:
-        yield "money came after the payment was closed"
-    if holding:
-        yield "it was paid twice"
-    if events[EventKind.PAYMENT_CANCELLED]:
-        yield "money came after a payment was taken back"
+    def _doubts(self, *, closed: bool) -> Iterator[str]:
+        """Name what is odd about money that has just come."""
+        if closed:
+            yield "money came after the payment was closed"
+        if self._holding:
+            yield "it was paid twice"
+        if self._found.events[EventKind.PAYMENT_CANCELLED]:
+            yield "money came after a payment was taken back"
+
+    def _may_ship(self, each: Heard) -> bool:
+        wanted = {Status.SALE_CONFIRMED} if self._terms.at_confirmation else _MONEY
+        return (
+            each.status in wanted
+            and each.slip not in self._doubtful
+            and not self._found.events[EventKind.FULFILLMENT_READY]
+            and (self._terms.test_fulfills or not self._life.test)
+        )

@@ -171,13 +171,13 @@ class Play:
             yield ROUTINE
 
     def _sweep(self) -> None:
-        self._stage.inside(self._stage.payments.expire)
+        self._stage.as_cron(self._stage.payments.expire)
         self._swept_at = now()
         self._record.sweeps += 1
 
     def _deliver(self) -> None:
         try:
-            self._stage.inside(self._stage.payments.deliver_now)
+            self._stage.as_cron(self._stage.payments.deliver_now)
         except ProcessEnds:
             self._record.deaths += 1
 
@@ -187,7 +187,7 @@ class Play:
         self._sweep()
         for _ in range(3):
             self._stage.journey.to(now() + _LEASE_IS_OVER)
-            self._stage.inside(self._stage.payments.hasten)
+            self._stage.as_cron(self._stage.payments.hasten)
             self._deliver()
 
     def _settle(self) -> None:
@@ -322,7 +322,7 @@ class Play:
         with self._stage.testing(kind):
             return self.apply(life)
 
-    def pay(self, life: Life, slip: str, *, told: bool = True) -> bool:  # noqa: ARG002
+    def pay(self, slip: str, *, told: bool = True) -> bool:
         zeus = self._stage.zeus
         self._vary()
         if not told:
@@ -334,11 +334,11 @@ class Play:
             zeus.resume_service()
             self._until = max(self._until, now() + AFTERMATH)
 
-    def take_back(self, life: Life, slip: str) -> bool:  # noqa: ARG002
+    def take_back(self, slip: str) -> bool:
         self._vary()
         return self._act(self._stage.zeus.cancel, slip)
 
-    def confirm(self, life: Life, slip: str) -> bool:  # noqa: ARG002
+    def confirm(self, slip: str) -> bool:
         return self._act(self._stage.zeus.confirm, slip)
 
     def reissue(self, life: Life, slip: str) -> str:
@@ -350,7 +350,7 @@ class Play:
         self._settle()
         return new
 
-    def resend(self, life: Life, slip: str, status: Status | None = None) -> None:  # noqa: ARG002
+    def resend(self, slip: str, status: Status | None = None) -> None:
         self._vary()
         self._record.resent += self._act(lambda order_no: self._stage.zeus.resend(order_no, status), slip)
 

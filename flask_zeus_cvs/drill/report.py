@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -15,6 +16,7 @@ from flask_zeus_cvs.protocol.codes import STATUSES
 #: References that are named; the rest is counted.
 NAMED = 5
 _WIDTH = 32
+_COLUMNS = 100
 #: Before what no shop can mend.
 OURS = "(Not your shop's fault: please report it to Flask-Zeus-CVS.) "
 
@@ -38,7 +40,9 @@ def _table(title: str, rows: Iterable[Row]) -> Iterator[str]:
     yield ""
     yield title
     for name, value in rows:
-        yield f"  {name:<{_WIDTH}}{value}"
+        first, *more = textwrap.wrap(value, _COLUMNS - _WIDTH) or [""]
+        yield f"  {name:<{_WIDTH}}{first}"
+        yield from (" " * (_WIDTH + 2) + each for each in more)
 
 
 def _parts(counts: Counter[str]) -> str:
@@ -47,6 +51,8 @@ def _parts(counts: Counter[str]) -> str:
 
 def _sent(record: Record) -> Iterator[Row]:
     yield "payments", f"{len(record.lives)}, in {len({each.story for each in record.lives})} kinds of lives"
+    if tests := sum(each.test for each in record.lives):
+        yield "  tests among them", f"{tests}; the others without the shop's test id, so that goods ship"
     yield (
         "applications",
         f"{record.attempts.total()}: "
@@ -57,7 +63,8 @@ def _sent(record: Record) -> Iterator[Row]:
     for row in STATUSES:
         if row.status:
             yield f"  {row.status} {row.label}", f"{record.notices[row.status]}"
-    yield "  repeats among them", f"{record.repeats}, of which resent from ZEUS's screen: {record.resent}"
+    yield "  told before", f"{record.repeats}"
+    yield "  sent from ZEUS's screen", f"{record.resent}"
     yield "notices lost on the way", f"{record.lost}"
     yield "calls that were no notice", _parts(record.forged)
     yield "paid, and nobody told", f"{record.untold} (番組停止: compare the payout statement)"
@@ -110,18 +117,25 @@ def _reviews(books: Books) -> Iterator[Row]:
 
 def _verdict(result: Result) -> Iterator[str]:
     if not result.judged_orders:
-        yield (
-            "Not judged: whether goods left, and whether a person was asked. "
-            "Set ZEUS_CVS_DRILL_ORDERS, and the drill looks at your orders too."
-        )
+        yield textwrap.fill(_NOT_JUDGED, _COLUMNS)
     if not result.broken:
         yield "Every promise was kept."
         return
     yield f"Broken promises: {len(result.broken)}"
     for number, each in enumerate(result.broken, 1):
-        yield f"  {number}. {OURS if each.ours else ''}{each.sentence}"
+        text = f"{number}. {OURS if each.ours else ''}{each.sentence}"
+        yield textwrap.fill(
+            text, _COLUMNS, initial_indent="  ", subsequent_indent="     ", break_long_words=False
+        )
         if each.references:
             yield f"     {_named(each)}"
+
+
+_NOT_JUDGED = (
+    "Not judged: whether goods left, and whether a person was asked. The payments had no orders of your shop behind "
+    "them, so receivers that look for one have found none. Set ZEUS_CVS_DRILL_ORDERS, and the drill places and judges "
+    "orders too."
+)
 
 
 def _named(broken: Broken) -> str:

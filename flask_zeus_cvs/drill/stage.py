@@ -11,7 +11,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -119,12 +119,19 @@ class Stage:
     chance: random.Random
 
     def inside(self, work: Callable[[], T]) -> T:
-        """Do it in a request context of its own, which lends it no session of anybody else's."""
-        return Context().run(self._inside, work)
+        """Do it as in a view: in a request context of its own, which lends it no session of anybody else's."""
+        return self._within(lambda: self.app.test_request_context("/", base_url=self.gate.base_url), work)
 
-    def _inside(self, work: Callable[[], T]) -> T:
-        with self.app.test_request_context("/", base_url=self.gate.base_url):
-            return work()
+    def as_cron(self, work: Callable[[], T]) -> T:
+        """Do it as a command would: in an app context, without a request."""
+        return self._within(self.app.app_context, work)
+
+    def _within(self, context: Callable[[], AbstractContextManager[object]], work: Callable[[], T]) -> T:
+        def enter() -> T:
+            with context():
+                return work()
+
+        return Context().run(enter)
 
     @contextmanager
     def testing(self, kind: TestType) -> Iterator[None]:

@@ -24,11 +24,11 @@ class Trade(Protocol):
     def click_again(self, life: Life) -> None: ...
     def lose_line(self, life: Life) -> None: ...
     def test(self, life: Life, kind: TestType) -> str: ...
-    def pay(self, life: Life, slip: str, *, told: bool = True) -> bool: ...
-    def take_back(self, life: Life, slip: str) -> bool: ...
-    def confirm(self, life: Life, slip: str) -> bool: ...
+    def pay(self, slip: str, *, told: bool = True) -> bool: ...
+    def take_back(self, slip: str) -> bool: ...
+    def confirm(self, slip: str) -> bool: ...
     def reissue(self, life: Life, slip: str) -> str: ...
-    def resend(self, life: Life, slip: str, status: Status | None = None) -> None: ...
+    def resend(self, slip: str, status: Status | None = None) -> None: ...
     def forge(self, life: Life, slip: str) -> None: ...
     def trouble(self, kind: str) -> None: ...
     def together(self) -> Any: ...
@@ -59,13 +59,13 @@ def _buy(trade: Trade, life: Life) -> str:
 def pays(trade: Trade, life: Life) -> Story:
     slip = _buy(trade, life)
     yield trade.between(0.2, 60)
-    trade.pay(life, slip)
+    trade.pay(slip)
 
 
 def pays_at_the_last_minute(trade: Trade, life: Life) -> Story:
     slip = _buy(trade, life)
     yield trade.until_deadline(slip) - timedelta(minutes=5)
-    trade.pay(life, slip)
+    trade.pay(slip)
 
 
 def is_told_everything_twice(trade: Trade, life: Life) -> Story:
@@ -73,26 +73,26 @@ def is_told_everything_twice(trade: Trade, life: Life) -> Story:
     slip = _buy(trade, life)
     yield trade.between(1, 48)
     trade.trouble("repeat")
-    trade.pay(life, slip)
+    trade.pay(slip)
     yield trade.between(1, 24)
-    trade.resend(life, slip)
+    trade.resend(slip)
     yield timedelta(days=8)
-    trade.resend(life, slip)
-    trade.resend(life, slip, Status.AWAITING_PAYMENT)
+    trade.resend(slip)
+    trade.resend(slip, Status.AWAITING_PAYMENT)
 
 
 def is_taken_back(trade: Trade, life: Life) -> Story:
     slip = _buy(trade, life)
     yield trade.between(0.2, 40)
-    trade.pay(life, slip)
+    trade.pay(slip)
     yield trade.between(0.05, 20)
-    trade.take_back(life, slip)
+    trade.take_back(slip)
 
 
 def is_taken_back_and_told_again(trade: Trade, life: Life) -> Story:
     yield from is_taken_back(trade, life)
     yield trade.between(2, 30)
-    trade.resend(life, life.slips[-1], Status.PAYMENT_RECEIVED)
+    trade.resend(life.slips[-1], Status.PAYMENT_RECEIVED)
 
 
 def is_taken_back_in_disorder(trade: Trade, life: Life) -> Story:
@@ -100,8 +100,8 @@ def is_taken_back_in_disorder(trade: Trade, life: Life) -> Story:
     yield trade.between(1, 40)
     with trade.together():
         trade.trouble("reorder")
-        trade.pay(life, slip)
-        trade.take_back(life, slip)
+        trade.pay(slip)
+        trade.take_back(slip)
 
 
 def is_confirmed_in_disorder(trade: Trade, life: Life) -> Story:
@@ -109,26 +109,26 @@ def is_confirmed_in_disorder(trade: Trade, life: Life) -> Story:
     yield trade.between(1, 40)
     with trade.together():
         trade.trouble("reorder")
-        trade.pay(life, slip)
-        trade.confirm(life, slip)
+        trade.pay(slip)
+        trade.confirm(slip)
 
 
 def is_paid_and_nobody_tells(trade: Trade, life: Life) -> Story:
     slip = _buy(trade, life)
     yield trade.between(1, 60)
     trade.trouble("drop")
-    trade.pay(life, slip)
+    trade.pay(slip)
     yield trade.between(20, 100)
-    trade.resend(life, slip, Status.PAYMENT_RECEIVED)
+    trade.resend(slip, Status.PAYMENT_RECEIVED)
 
 
 def is_told_after_the_deadline(trade: Trade, life: Life) -> Story:
     slip = _buy(trade, life)
     yield trade.until_deadline(slip) - timedelta(minutes=30)
     trade.trouble("drop")
-    trade.pay(life, slip)
+    trade.pay(slip)
     yield trade.until_swept()
-    trade.resend(life, slip, Status.PAYMENT_RECEIVED)
+    trade.resend(slip, Status.PAYMENT_RECEIVED)
 
 
 def never_pays(trade: Trade, life: Life) -> Story:
@@ -151,7 +151,7 @@ def clicks_twice(trade: Trade, life: Life) -> Story:
     slip = _buy(trade, life)
     trade.click_again(life)
     yield trade.between(1, 60)
-    trade.pay(life, slip)
+    trade.pay(slip)
     trade.click_again(life)
     yield timedelta(hours=1)
 
@@ -162,7 +162,7 @@ def is_declined(trade: Trade, life: Life) -> Story:
     yield trade.between(0.05, 2)
     slip = _buy(trade, life)
     yield trade.between(1, 60)
-    trade.pay(life, slip)
+    trade.pay(slip)
 
 
 def has_details_refused(trade: Trade, life: Life) -> Story:
@@ -170,7 +170,7 @@ def has_details_refused(trade: Trade, life: Life) -> Story:
     yield trade.between(0.02, 1)
     slip = _buy(trade, life)
     yield trade.between(1, 60)
-    trade.pay(life, slip)
+    trade.pay(slip)
 
 
 def finds_the_line_down(trade: Trade, life: Life) -> Story:
@@ -178,7 +178,7 @@ def finds_the_line_down(trade: Trade, life: Life) -> Story:
     yield trade.between(0.2, 3)
     slip = _buy(trade, life)
     yield trade.between(1, 60)
-    trade.pay(life, slip)
+    trade.pay(slip)
 
 
 def gets_no_answer(trade: Trade, life: Life) -> Story:
@@ -186,7 +186,7 @@ def gets_no_answer(trade: Trade, life: Life) -> Story:
     slip = trade.apply(life, trade.one_of("lost", "cut", "never"))
     trade.click_again(life)
     yield trade.between(1, 60)
-    trade.pay(life, slip)
+    trade.pay(slip)
 
 
 def gets_no_answer_and_applies_again(trade: Trade, life: Life) -> Story:
@@ -197,7 +197,7 @@ def gets_no_answer_and_applies_again(trade: Trade, life: Life) -> Story:
     yield trade.patience()
     second = _buy(trade, life)
     yield trade.between(1, 60)
-    trade.pay(life, trade.one_of(first, second))
+    trade.pay(trade.one_of(first, second))
 
 
 def pays_both_of_two_slips(trade: Trade, life: Life) -> Story:
@@ -206,9 +206,9 @@ def pays_both_of_two_slips(trade: Trade, life: Life) -> Story:
     yield trade.patience()
     second = _buy(trade, life)
     yield trade.between(1, 60)
-    trade.pay(life, second)
+    trade.pay(second)
     yield trade.between(1, 24)
-    trade.pay(life, first)
+    trade.pay(first)
 
 
 def gets_a_garbled_answer(trade: Trade, life: Life) -> Story:
@@ -217,7 +217,7 @@ def gets_a_garbled_answer(trade: Trade, life: Life) -> Story:
     yield trade.patience()
     slip = _buy(trade, life)
     yield trade.between(1, 60)
-    trade.pay(life, slip)
+    trade.pay(slip)
 
 
 def fails_behind_zeus(trade: Trade, life: Life) -> Story:
@@ -226,7 +226,7 @@ def fails_behind_zeus(trade: Trade, life: Life) -> Story:
     yield trade.patience()
     slip = _buy(trade, life)
     yield trade.between(1, 60)
-    trade.pay(life, slip)
+    trade.pay(slip)
 
 
 #: Seconds that are later than any time-out that can be set.
@@ -238,7 +238,7 @@ def is_reissued(trade: Trade, life: Life) -> Story:
     yield trade.between(1, 60)
     slip = trade.reissue(life, slip)
     yield trade.between(1, 40)
-    trade.pay(life, slip)
+    trade.pay(slip)
 
 
 def is_reissued_after_the_deadline(trade: Trade, life: Life) -> Story:
@@ -246,7 +246,7 @@ def is_reissued_after_the_deadline(trade: Trade, life: Life) -> Story:
     yield trade.until_deadline(slip) + trade.between(3, 60)
     slip = trade.reissue(life, slip)
     yield trade.between(1, 40)
-    trade.pay(life, slip)
+    trade.pay(slip)
 
 
 def pays_the_old_slip(trade: Trade, life: Life) -> Story:
@@ -255,7 +255,7 @@ def pays_the_old_slip(trade: Trade, life: Life) -> Story:
     yield trade.between(1, 60)
     trade.reissue(life, slip)
     yield trade.between(1, 40)
-    trade.pay(life, slip)
+    trade.pay(slip)
 
 
 def pays_the_old_slip_and_has_it_taken_back(trade: Trade, life: Life) -> Story:
@@ -263,9 +263,9 @@ def pays_the_old_slip_and_has_it_taken_back(trade: Trade, life: Life) -> Story:
     yield trade.between(1, 40)
     trade.reissue(life, slip)
     yield trade.between(1, 20)
-    trade.pay(life, slip)
+    trade.pay(slip)
     yield trade.between(0.1, 20)
-    trade.take_back(life, slip)
+    trade.take_back(slip)
 
 
 def pays_the_old_slip_and_the_new(trade: Trade, life: Life) -> Story:
@@ -276,7 +276,7 @@ def pays_the_old_slip_and_the_new(trade: Trade, life: Life) -> Story:
         both.reverse()
     for slip in both:
         yield trade.between(1, 30)
-        trade.pay(life, slip)
+        trade.pay(slip)
 
 
 def is_told_a_wrong_amount(trade: Trade, life: Life) -> Story:
@@ -285,14 +285,14 @@ def is_told_a_wrong_amount(trade: Trade, life: Life) -> Story:
     trade.forge(life, slip)
     if trade.one_of(True, False):
         yield trade.between(1, 20)
-        trade.pay(life, slip)
+        trade.pay(slip)
 
 
 def pays_while_the_service_is_stopped(trade: Trade, life: Life) -> Story:
     """番組停止: money of which no notice tells."""
     slip = _buy(trade, life)
     yield trade.between(1, 40)
-    trade.pay(life, slip, told=False)
+    trade.pay(slip, told=False)
 
 
 def is_a_test(trade: Trade, life: Life) -> Story:
