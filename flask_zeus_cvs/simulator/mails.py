@@ -16,6 +16,7 @@ from flask_zeus_cvs.simulator.clock import Clock
 from flask_zeus_cvs.simulator.contract import Contract, MailKind
 from flask_zeus_cvs.simulator.ledger import INFO, SimulatedApplication
 from flask_zeus_cvs.simulator.notices import Call, Failure
+from flask_zeus_cvs.simulator.wording import TERMINALS
 
 #: Domains of Japanese carriers' mail: their customers get the shorter form. A subdomain counts too.
 CARRIERS = frozenset(
@@ -201,6 +202,7 @@ def _to_customer(mail: Mail) -> list[str]:
         "期限までに、お選びのお店で次の番号をお使いになってお支払いください。",
         "",
         *_numbers(application),
+        f"お支払い方法: {TERMINALS[application.store]}",
         f"お支払い金額: {application.money:,}円",
         f"お支払い期限: {_day(application)}",
         *([f"払込票: {application.pay_url}"] if application.pay_url else []),
