@@ -19,7 +19,7 @@ from flask_zeus_cvs.protocol.wire import decode_form, plain_text
 from flask_zeus_cvs.simulator import table
 from flask_zeus_cvs.simulator.ledger import INFO, SimulatedApplication, Verb
 from flask_zeus_cvs.simulator.notices import Call
-from flask_zeus_cvs.simulator.search import Page, Query, Totals, tally
+from flask_zeus_cvs.simulator.search import Page, Query, Totals, tally, wrong_days
 from flask_zeus_cvs.simulator.wording import BUTTONS, BY, DONE, PARAMETERS
 from flask_zeus_cvs.simulator.works import Works
 
@@ -28,6 +28,8 @@ BACKWARDS = "終わりの日を、始まりの日以降にしてください。"
 FORGOTTEN = "検索の言葉は、もう残っていません。もう一度検索してください。"
 NO_TEST_ID = "半角数字で、8桁まで入力してください。"
 TAKEN_TEST_ID = "このテストIDは、もう発行されています。"
+
+_BLANK: Mapping[str, str] = MappingProxyType({})
 
 
 def make_screen(works: Works) -> Blueprint:
@@ -57,13 +59,9 @@ def _add_list(pages: Blueprint, works: Works) -> None:
         )
 
     def asked() -> tuple[Query, str]:
-        """Read the address; what it cannot say is left out."""
+        """Read the address; the second is what to say of words that are forgotten."""
         words = works.words.find(request.args.get("words"))
-        try:
-            query = Query.read(request.args, words or "")
-        except ValueError:
-            query = Query(words=words or "")
-        return query, FORGOTTEN if words is None else ""
+        return Query.read(request.args, words or ""), FORGOTTEN if words is None else ""
 
     @pages.get("/screen")
     def index() -> str:
@@ -73,12 +71,12 @@ def _add_list(pages: Blueprint, works: Works) -> None:
     @pages.post("/screen")
     def search() -> Any:
         words = request.form.get("words", "").strip()
-        try:
-            query = Query.read(request.form, words)
-        except ValueError as error:
-            return shown(Query(words=words), typed=request.form, problems={str(error): NO_DAY}), 422
+        query = Query.read(request.form, words)
+        problems = dict.fromkeys(wrong_days(request.form), NO_DAY)
         if query.since and query.until and query.since > query.until:
-            return shown(query, problems={"until": BACKWARDS}), 422
+            problems["until"] = BACKWARDS
+        if problems:
+            return shown(query, typed=request.form, problems=problems), 422
         where = url_for("screen.index", **query.address(), words=works.words.keep(words))
         return redirect(where, HTTPStatus.SEE_OTHER)
 
@@ -98,9 +96,6 @@ def _add_list(pages: Blueprint, works: Works) -> None:
     @pages.get("/screen/csv")
     def format() -> str:
         return render_template("csv.html", columns=table.COLUMNS)
-
-
-_BLANK: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -172,7 +167,7 @@ def _add_test_ids(pages: Blueprint, works: Works) -> None:
     @pages.post("/screen/test-ids/<testid>/withdraw")
     def withdraw(testid: str) -> BaseResponse:
         works.contract.change({"testids": [each for each in works.contract.testids if each != testid]})
-        return redirect(url_for("screen.test_ids", withdrawn=testid), HTTPStatus.SEE_OTHER)
+        return redirect(url_for("screen.test_ids", withdrawn=1), HTTPStatus.SEE_OTHER)
 
 
 def _test_id_problem(testid: str, issued: tuple[str, ...]) -> str:

@@ -48,15 +48,14 @@ class Query:
 
     @classmethod
     def read(cls, given: MultiDict[str, str], words: str) -> Self:
-        """Read an address or a form. Raises `ValueError` for a day that is none, with the field's name."""
-        test = given.get("test", "")
+        """Read an address or a form; what it cannot say is left out. See `wrong_days`."""
         return cls(
             words=words,
             statuses=frozenset(_STANDINGS[each] for each in given.getlist("status") if each in _STANDINGS),
             stores=frozenset(Store(each) for each in given.getlist("store") if each in STORES),
             since=_day(given, "since"),
             until=_day(given, "until"),
-            test={"1": True, "0": False}.get(test),
+            test={"1": True, "0": False}.get(given.get("test", "")),
         )
 
     def address(self) -> dict[str, Any]:
@@ -107,12 +106,16 @@ def _says(application: SimulatedApplication, words: Sequence[str]) -> bool:
     return all(word in said for word in words)
 
 
+def wrong_days(given: MultiDict[str, str]) -> list[str]:
+    """Name the fields in which something stands that is no day."""
+    return [name for name in ("since", "until") if given.get(name, "").strip() and not _day(given, name)]
+
+
 def _day(given: MultiDict[str, str], name: str) -> date | None:
-    text = given.get(name, "").strip()
     try:
-        return date.fromisoformat(text) if text else None
+        return date.fromisoformat(given.get(name, "").strip())
     except ValueError:
-        raise ValueError(name) from None
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,10 +169,11 @@ def test_days_of_application(zeus: Simulator) -> None:
     assert found(zeus, since="2026-11-25") == [second.order_no]
     assert found(zeus, until="2026-11-24") == [first.order_no]
     assert found(zeus, since="2026-11-24", until="2026-11-25") == [second.order_no, first.order_no]
-    wrong = send(zeus, "/screen", {"since": "tomorrow", "words": "ヤマダ"})
+    wrong = send(zeus, "/screen", {"since": "tomorrow", "words": "ヤマダ", "status": "05"})
     assert (wrong.status_code, 'value="tomorrow" aria-invalid' in wrong.text) == (422, True)
     assert 'id="since-wrong">日付を' in wrong.text
     assert 'value="ヤマダ"' in wrong.text
+    assert 'value="05" checked' in wrong.text
     wrong = send(zeus, "/screen", {"since": "2026-11-25", "until": "2026-11-24"})
     assert (wrong.status_code, 'id="until-wrong">' in wrong.text) == (422, True)
     assert get(zeus, "/screen?since=tomorrow&page=x").status_code == 200
