@@ -91,7 +91,7 @@ def test_a_slip_expires_when_the_clock_is_moved(page: Page, demo: RunningDemo) -
     order, numbers = slip_at(page, demo, "デイリーヤマザキ")
     order_no = find(page, demo, numbers["オンライン決済番号"])
     page.get_by_role("button", name="支払期限まで進める").click()
-    due = page.get_by_role("region", name="起きたことの表").get_by_role("row").filter(has_text=order_no)
+    due = page.get_by_role("table", name="起きたこと").get_by_role("row").filter(has_text=order_no)
     expect(due).to_contain_text("03 期日切")
     page.get_by_role("link", name="元のページへ戻る").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(order_no)

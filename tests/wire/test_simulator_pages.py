@@ -309,7 +309,7 @@ def test_every_page_tells_the_sandboxs_time(zeus_simulator: Simulator, path: str
     """And by how much it was moved; from each it can be moved, and the way leads back."""
     zeus_simulator.forward(days=1, hours=2)
     page = shown(zeus_simulator, path).text
-    assert "1日2時間進めています" in page
+    assert "+1日2時間" in page
     assert f'<time datetime="{zeus_simulator.now:%Y-%m-%dT}' in page
     move = next(each for each in Page(page).forms if "+1 hour" in each.buttons)
     assert move.action == "/clock"
