@@ -22,12 +22,22 @@ from flask_zeus_cvs.protocol.wire import SHIFT_JIS, decode_form
 from flask_zeus_cvs.simulator import gateway, notices, paper
 from flask_zeus_cvs.simulator.clock import duration
 from flask_zeus_cvs.simulator.contract import ON_REQUEST, MailKind, Method
+from flask_zeus_cvs.simulator.counter import Entry
 from flask_zeus_cvs.simulator.ledger import INFO, SimulatedApplication, Standing, Verb
 from flask_zeus_cvs.simulator.mails import MAILS, Mail
 from flask_zeus_cvs.simulator.notices import Call
 from flask_zeus_cvs.simulator.routes import Field, Route, Unreadable, whatever_is_given
 from flask_zeus_cvs.simulator.script import Script
-from flask_zeus_cvs.simulator.values import as_flag, as_moment, as_number, as_some_of, as_whole
+from flask_zeus_cvs.simulator.search import plain
+from flask_zeus_cvs.simulator.values import (
+    as_flag,
+    as_moment,
+    as_number,
+    as_one_of,
+    as_some_of,
+    as_text,
+    as_whole,
+)
 from flask_zeus_cvs.simulator.works import Works
 
 PREFIX = "/api"
@@ -148,6 +158,28 @@ def _page(
         "next": end if end < len(found) else None,
         name: [told(each) for each in found[offset:end]],
     }
+
+
+# --- the counter ---------------------------------------------------------------------------------------
+
+
+def _read_slip(works: Works, **entered: Any) -> Json:
+    return _application(works, _found(works, Entry(**entered)))
+
+
+def _at_counter(works: Works, *, verb: Verb, **entered: Any) -> Json:
+    """What a till does: it knows the numbers that it was shown, and no test's."""
+    slip = _found(works, Entry(**entered))
+    if slip.test:
+        raise VerbRefused(verb, slip.order_no, "a test's numbers work in no store; it runs by itself")
+    return _application(works, works.ledger.apply(verb, slip.order_no))
+
+
+def _found(works: Works, entry: Entry) -> SimulatedApplication:
+    slip = works.ledger.find_slip(entry.store, entry.pay_no1, entry.pay_no2)
+    if slip is None or not entry.fits(slip):
+        raise NotFound("this store finds no slip of these numbers")
+    return slip
 
 
 # --- the contract ------------------------------------------------------------------------------------
@@ -445,6 +477,10 @@ def _as_share(value: object) -> float:
     return share
 
 
+def _as_store(value: object) -> Store:
+    return as_one_of(Store, as_text(value))
+
+
 def _as_status(value: object) -> Status:
     [status] = as_some_of([value], tuple(Status))
     return Status(status)
@@ -461,6 +497,17 @@ def _text(name: str, says: str, *, required: bool = False) -> Field:
     return Field(name, says, required=required)
 
 
+def _as_digits(value: object) -> str:
+    return plain("".join(as_text(value).split()))
+
+
+_ENTERED = (
+    _choice("store", "where the customer is", Store, read=_as_store, required=True),
+    Field("pay_no1", "the first number, as the store calls it", _as_digits, required=True),
+    Field("pay_no2", "the second, where the store has one", _as_digits),
+    Field("telno", "the customer's telephone number: Seicomart's terminal asks for it", _as_digits),
+)
+_ENTERED_EXAMPLE = "store={store}&pay_no1={pay_no1}&pay_no2={pay_no2}&telno={telno}"
 _FOR_HOW_MANY = (
     _whole("times", "for the next so many; without it, share and on: for the next one", 1, 10**6),
     Field("share", "for a share of all, above 0 and up to 1, until it is switched off", _as_share, "number"),
@@ -569,6 +616,35 @@ ROUTES: tuple[Route, ...] = (
         (Field("status", "which of them", _as_status, choices=tuple(Status)),),
         "status=01",
         Verb.RESEND,
+    ),
+    Route(
+        "POST",
+        f"{PREFIX}/counter",
+        _read_slip,
+        "Enter payment numbers at a store, as a customer does: the slip that its till reads",
+        "店頭で番号を読む",
+        _ENTERED,
+        _ENTERED_EXAMPLE,
+    ),
+    Route(
+        "POST",
+        f"{PREFIX}/counter/pay",
+        partial(_at_counter, verb=Verb.PAY),
+        "Pay at the till, only at the chosen store and before the deadline",
+        "店頭で支払う",
+        _ENTERED,
+        _ENTERED_EXAMPLE,
+        Verb.PAY,
+    ),
+    Route(
+        "POST",
+        f"{PREFIX}/counter/cancel",
+        partial(_at_counter, verb=Verb.CANCEL),
+        "Have the clerk take the payment back",
+        "店頭で取り消す",
+        _ENTERED,
+        _ENTERED_EXAMPLE,
+        Verb.CANCEL,
     ),
     Route("GET", f"{PREFIX}/contract", _contract, "What shop and ZEUS have agreed", "契約内容"),
     Route(

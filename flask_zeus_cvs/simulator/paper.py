@@ -16,6 +16,7 @@ Json = dict[str, Any]
 
 #: Applications among which one is sought that an example is about.
 LOOKED_AT = 1000
+_OF_APPLICATION = ("order_no", "store", "pay_no1", "pay_no2", "telno")
 
 
 def page(works: Works, routes: Iterable[Route], errors: Mapping[str, tuple[HTTPStatus, str]]) -> str:
@@ -57,7 +58,7 @@ def _fill(works: Works, route: Route) -> dict[str, str]:
     switches = [(kind, each) for kind, script in works.scripts.items() for each in script.switches]
     kind, number = (switches[-1][0], str(switches[-1][1].number)) if switches else ("answers", "1")
     return {
-        "order_no": latest.order_no if latest else "ORDER_NO",
+        **{name: getattr(latest, name, name.upper()) for name in _OF_APPLICATION},
         "number": str(len(works.mailbox.mails) or 1) if "mails" in route.path else number,
         "kind": kind,
     }

@@ -264,6 +264,53 @@ def test_a_slip_past_its_deadline_cannot_be_paid(zeus: Simulator) -> None:
     assert refused(zeus, "POST", f"/applications/{order_no}/pay")["cure"] == "possible now: resend"
 
 
+# The counter
+
+
+def entered(zeus: Simulator, order_no: str, **changes: str) -> dict[str, str]:
+    """What its customer types at the store."""
+    application = zeus.application(order_no)
+    telno = {"telno": application.telno} if application.store == "D015" else {}
+    shown = {"store": application.store, "pay_no1": application.pay_no1, "pay_no2": application.pay_no2}
+    return {**shown, **telno, **changes}
+
+
+@pytest.mark.parametrize("store", ["D001", "D002", "D030", "D015", "D050", "D060"])
+def test_paying_and_taking_back_at_the_counter(zeus: Simulator, store: str) -> None:
+    """By the numbers alone, as a customer has them; forgiving what people type."""
+    order_no = applied(zeus, pay_cvs=store.encode())
+    numbers = entered(zeus, order_no)
+    assert send(zeus, "/counter", **numbers)["order_no"] == order_no
+    numbers["pay_no1"] = f" {numbers['pay_no1'][:3]}-{numbers['pay_no1'][3:]} "
+    assert send(zeus, "/counter/pay", **numbers)["status"] == "04"
+    assert refused(zeus, "POST", "/counter/pay", numbers)["error"] == "refused"
+    assert send(zeus, "/counter/cancel", **numbers)["status"] == "06"
+    assert refused(zeus, "POST", "/counter/cancel", numbers)["status"] == 409
+
+
+def test_a_till_reads_a_slip_only_at_its_store_and_in_time(zeus: Simulator) -> None:
+    """Another store, other numbers, another telephone number: no slip. Past the deadline: refused."""
+    lawson, seicomart = applied(zeus), applied(zeus, pay_cvs=b"D015")
+    for wrong in (
+        entered(zeus, lawson, store="D050"),
+        entered(zeus, lawson, pay_no2="000000"),
+        entered(zeus, seicomart, telno="0300000000"),
+        entered(zeus, seicomart, telno=""),
+    ):
+        assert refused(zeus, "POST", "/counter/pay", wrong)["error"] == "not_found"
+    assert refused(zeus, "POST", "/counter/pay", entered(zeus, lawson, store="D999"))["status"] == 422
+    assert refused(zeus, "POST", "/counter/pay", {"store": "D002"})["status"] == 400
+    zeus.forward_to_deadline(lawson)
+    assert refused(zeus, "POST", "/counter/pay", entered(zeus, lawson))["error"] == "refused"
+
+
+def test_a_tests_numbers_work_in_no_store(zeus: Simulator) -> None:
+    """It runs by itself."""
+    order_no = applied(zeus, testid=b"12345678", test_type=b"0")
+    assert "in no store" in refused(zeus, "POST", "/counter/pay", entered(zeus, order_no))["message"]
+    assert zeus.application(order_no).status == "01"
+
+
 # The contract
 
 
