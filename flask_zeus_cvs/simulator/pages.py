@@ -178,6 +178,13 @@ def _add_clock(pages: Blueprint, works: Works) -> None:
         return redirect(url_for("pages.clock", since=since, until=until, back=back), HTTPStatus.SEE_OTHER)
 
 
+def here() -> str:
+    """Say where the clock's buttons lead back to: this page, and from the clock's own whence one came."""
+    if request.endpoint in {"pages.clock", "pages.move"}:
+        return own_path(request.values.get("back", "")) or ""
+    return request.full_path.rstrip("?") if request.method == "GET" else ""
+
+
 def own_path(path: str) -> str | None:
     """Return a path of this site, None for what might lead to another one."""
     plain = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()

@@ -16,7 +16,7 @@ from flask_zeus_cvs.exceptions import InvalidField
 from flask_zeus_cvs.protocol.codes import Status
 from flask_zeus_cvs.protocol.fields import check
 from flask_zeus_cvs.protocol.wire import decode_form, plain_text
-from flask_zeus_cvs.simulator import table
+from flask_zeus_cvs.simulator import spreadsheet
 from flask_zeus_cvs.simulator.ledger import INFO, SimulatedApplication, Verb
 from flask_zeus_cvs.simulator.notices import Call
 from flask_zeus_cvs.simulator.search import Page, Query, Totals, tally, wrong_days
@@ -83,8 +83,8 @@ def _add_list(pages: Blueprint, works: Works) -> None:
     @pages.get("/screen.csv")
     def download() -> Response:
         encoding = request.args.get("encoding", "")
-        encoding = encoding if encoding in table.ENCODINGS else "cp932"
-        body = table.write(asked()[0].find(works.ledger.applications), encoding)
+        encoding = encoding if encoding in spreadsheet.ENCODINGS else "cp932"
+        body = spreadsheet.write(asked()[0].find(works.ledger.applications), encoding)
         charset = "Shift_JIS" if encoding == "cp932" else encoding
         name = f"zeus-sandbox-{works.clock.now():%Y%m%d-%H%M%S}.csv"
         return Response(
@@ -94,8 +94,8 @@ def _add_list(pages: Blueprint, works: Works) -> None:
         )
 
     @pages.get("/screen/csv")
-    def format() -> str:
-        return render_template("csv.html", columns=table.COLUMNS)
+    def csv_format() -> str:
+        return render_template("csv.html", columns=spreadsheet.COLUMNS)
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from flask_zeus_cvs.simulator.api import make_api
 from flask_zeus_cvs.simulator.counter import make_counter
 from flask_zeus_cvs.simulator.gateway import Fault
 from flask_zeus_cvs.simulator.ledger import Verb
-from flask_zeus_cvs.simulator.mischief import make_mischief
-from flask_zeus_cvs.simulator.pages import make_pages
+from flask_zeus_cvs.simulator.pages import here, make_pages
 from flask_zeus_cvs.simulator.screen import make_screen
 from flask_zeus_cvs.simulator.server import CUT
 from flask_zeus_cvs.simulator.terms import make_terms
+from flask_zeus_cvs.simulator.trouble import make_trouble
 from flask_zeus_cvs.simulator.wording import FILTERS
 from flask_zeus_cvs.simulator.works import ENDPOINT, Works
 
@@ -51,12 +51,12 @@ def make_app(works: Works, *, anywhere: bool) -> Flask:
             "contract": works.contract,
             "clock": works.clock,
             "Verb": Verb,
-            "here": request.full_path.rstrip("?") if request.method == "GET" else "",
+            "here": here(),
         }
     )
     app.jinja_env.filters.update(FILTERS)
     _add_gateway(app, works)
-    for make in (make_api, make_pages, make_counter, make_screen, make_terms, make_mischief):
+    for make in (make_api, make_pages, make_counter, make_screen, make_terms, make_trouble):
         app.register_blueprint(make(works))
     app.register_error_handler(UnknownApplication, _unknown)
     app.register_error_handler(VerbRefused, _refused)

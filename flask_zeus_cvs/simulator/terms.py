@@ -23,6 +23,7 @@ from flask_zeus_cvs.simulator.contract import (
 )
 from flask_zeus_cvs.simulator.ledger import INFO
 from flask_zeus_cvs.simulator.mails import MAILS
+from flask_zeus_cvs.simulator.values import as_whole
 from flask_zeus_cvs.simulator.wording import PARAMETERS
 from flask_zeus_cvs.simulator.works import Works
 
@@ -67,7 +68,7 @@ def _unticked(form: Form) -> object:
 def _in_order(form: Form) -> object:
     """Return the ticked parameters by the numbers beside them; a number that is none is a `ValueError`."""
     chosen = [name for name in NOTICE if name in form.getlist("parameters")]
-    return sorted(chosen, key=lambda name: int(form.get(f"place_{name}", "")))
+    return sorted(chosen, key=lambda name: as_whole(form.get(f"place_{name}"), 1, len(NOTICE)))
 
 
 #: How the form says what is not said by one field of the same name.

@@ -15,9 +15,9 @@ from flask_zeus_cvs.protocol.codes import ERROR_CODES, STORES, Status
 from flask_zeus_cvs.simulator import SimulatedApplication, Simulator, barcode
 from flask_zeus_cvs.simulator.clock import JST
 from flask_zeus_cvs.simulator.gateway import Fault, plan
-from flask_zeus_cvs.simulator.mischief import COMPLAINTS, MANNERS
 from flask_zeus_cvs.simulator.notices import Trouble
 from flask_zeus_cvs.simulator.pages import NO_DEADLINE, NO_MOMENT, PAST, TOO_FAR
+from flask_zeus_cvs.simulator.trouble import COMPLAINTS, MANNERS
 from tests.wire.page_reader import Form, Page
 from tests.wire.simulator_peers import Ear, apply, form, post, talk
 
@@ -313,7 +313,15 @@ def test_every_page_tells_the_sandboxs_time(zeus_simulator: Simulator, path: str
     assert f'<time datetime="{zeus_simulator.now:%Y-%m-%dT}' in page
     move = next(each for each in Page(page).forms if "+1 hour" in each.buttons)
     assert move.action == "/clock"
-    assert move.fields["back"].startswith(path.partition("ORDER")[0])
+    assert move.fields["back"].startswith("" if "/clock" in path else path.partition("ORDER")[0])
+
+
+def test_the_way_back_survives_several_moves(zeus_simulator: Simulator) -> None:
+    """It leads to the page from which the clock was first moved, not from one move to the other."""
+    page = send(zeus_simulator, "/clock", step="+1 hour", back="/screen?status=01").text
+    assert {form.fields["back"] for form in Page(page).forms} == {"/screen?status=01"}
+    wrong = send(zeus_simulator, "/clock", to="soon", back="/screen?status=01").text
+    assert {form.fields["back"] for form in Page(wrong).forms} == {"/screen?status=01"}
 
 
 @pytest.mark.parametrize("path", PAGES)

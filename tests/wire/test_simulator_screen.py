@@ -19,7 +19,7 @@ from flask_zeus_cvs.simulator.clock import JST
 from flask_zeus_cvs.simulator.ledger import INFO
 from flask_zeus_cvs.simulator.search import PAGE, REMEMBERED
 from flask_zeus_cvs.simulator.site import make_app
-from flask_zeus_cvs.simulator.table import COLUMNS
+from flask_zeus_cvs.simulator.spreadsheet import COLUMNS
 from flask_zeus_cvs.simulator.terms import COMPLAINTS, as_form
 from tests.wire.page_reader import Page
 from tests.wire.simulator_peers import Ear, apply, eventually, form, post, talk

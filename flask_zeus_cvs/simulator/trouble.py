@@ -54,8 +54,8 @@ MANNERS: Mapping[str, str] = MappingProxyType(
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
-def make_mischief(works: Works) -> Blueprint:
-    pages = Blueprint("mischief", __name__)
+def make_trouble(works: Works) -> Blueprint:
+    pages = Blueprint("trouble", __name__)
     scripts: Mapping[str, Script[Any]] = {"answers": works.answers, "notices": works.troubles}
 
     def shown(which: str = "", form: Form | None = None, problems: Mapping[str, str] = _NONE) -> str:
@@ -88,7 +88,7 @@ def make_mischief(works: Works) -> Blueprint:
             onto.switch_on(plan, amount)
         else:
             onto.add(plan, int(amount))
-        return redirect(url_for("mischief.index", done=which, _anchor="now"), HTTPStatus.SEE_OTHER)
+        return redirect(url_for("trouble.index", done=which, _anchor="now"), HTTPStatus.SEE_OTHER)
 
     @pages.get("/trouble")
     def index() -> str:
@@ -105,12 +105,12 @@ def make_mischief(works: Works) -> Blueprint:
     @pages.post("/trouble/<any(answers, notices):which>/<int:number>/off")
     def off(which: str, number: int) -> BaseResponse:
         scripts[which].off(number)
-        return redirect(url_for("mischief.index", _anchor="now"), HTTPStatus.SEE_OTHER)
+        return redirect(url_for("trouble.index", _anchor="now"), HTTPStatus.SEE_OTHER)
 
     @pages.post("/trouble/off")
     def all_off() -> BaseResponse:
         works.faults_off()
-        return redirect(url_for("mischief.index", _anchor="now"), HTTPStatus.SEE_OTHER)
+        return redirect(url_for("trouble.index", _anchor="now"), HTTPStatus.SEE_OTHER)
 
     @pages.get("/reset")
     def reset_asked() -> str:
