@@ -5,12 +5,13 @@ PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 PY := .venv/bin/python
 CODE := flask_zeus_cvs example_shop tests
 
-.PHONY: help demo test torture fuzz check wheel clean
+.PHONY: help demo test torture fuzz bench check wheel clean
 help:
 	@echo "make demo     run the example shop and the sandbox   (PORT=5000 SANDBOX_PORT=5001)"
 	@echo "make test     run all tests                          (ARGS='-k lawson' for some of them)"
 	@echo "make torture  kill, cut and misbehave; count what is lost (ARGS='--database sqlite --seed 7')"
 	@echo "make fuzz     throw mutated notices and answers at it (COUNT=200000 SEED=1)"
+	@echo "make bench    payments per second through the sandbox (ARGS='--count 5000')"
 	@echo "make check    lint, formatting, types, and who imports whom"
 	@echo "make wheel    build the package into dist/"
 	@echo "make clean    remove .venv and what was built"
@@ -26,6 +27,9 @@ torture: .venv/test-installed
 
 fuzz: .venv/test-installed
 	@$(PY) -m tests.fuzz --count $(or $(COUNT),200000) --seed $(or $(SEED),1)
+
+bench: .venv/test-installed
+	@$(PY) -m tests.benchmarks $(ARGS)
 
 check: .venv/check-installed
 	$(PY) -m ruff check $(CODE)

@@ -1,0 +1,1 @@
+"""How fast the sandbox is: figures to read, never tests."""
