@@ -52,6 +52,9 @@ def make_app(works: Works, *, anywhere: bool) -> Flask:
             "clock": works.clock,
             "Verb": Verb,
             "here": here(),
+            "faults_on": sum(
+                len(each.pending) + len(each.switches) for each in (works.answers, works.troubles)
+            ),
         }
     )
     app.jinja_env.filters.update(FILTERS)

@@ -488,6 +488,8 @@ def test_each_fault_can_be_set_down(zeus_simulator: Simulator, fault: Fault) -> 
     """What the form sets down is what `answer_next` would."""
     done = send(zeus_simulator, "/trouble/answers", **{**WHOLE, "fault": fault, "times": "3"})
     assert "不具合を用意しました" in done.text
+    for path in ("/counter", "/trouble"):
+        assert '3<span class="hidden">件を用意しています' in get(zeus_simulator, path).text
     assert "次の3回" in done.text
     assert zeus_simulator._works.answers.pending == [plan(fault)] * 3
 
@@ -536,6 +538,7 @@ def test_what_is_switched_on_is_switched_off(zeus_simulator: Simulator) -> None:
     send(zeus_simulator, "/trouble/off")
     assert (works.answers.switches, works.troubles.switches) == ([], [])
     assert get(zeus_simulator, "/trouble").text.count("<p>ありません。</p>") == 2
+    assert "用意しています" not in get(zeus_simulator, "/").text
 
 
 @pytest.mark.parametrize(
