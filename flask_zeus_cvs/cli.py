@@ -1,4 +1,4 @@
-"""The commands of ``flask zeus-cvs``: what cron runs."""
+"""The commands of ``flask zeus-cvs``: what cron runs, and the drill."""
 
 from __future__ import annotations
 
