@@ -115,6 +115,7 @@ class Ear:
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.heard: list[bytes] = []
+        self.callers: list[str] = []
         self.answers: deque[bytes | list[bytes] | None] = deque()
         self.on_hearing: Callable[[], None] = lambda: None
         self.pause = 0.05
@@ -149,7 +150,8 @@ class Ear:
     def _run(self) -> None:
         while not self._over.is_set():
             with contextlib.suppress(OSError):
-                connection, _ = self._listener.accept()
+                connection, caller = self._listener.accept()
+                self.callers.append(caller[0])
                 connection.settimeout(10)
                 with self._tls.wrap_socket(connection, server_side=True) if self._tls else connection as each:
                     self._converse(each)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 
 from flask_zeus_cvs.protocol.codes import Status
-from flask_zeus_cvs.simulator import Simulator
+from flask_zeus_cvs.simulator import Simulator, VerbRefused
 from tests.wire.simulator_peers import OK, Ear, Line, apply, eventually, form, order_no_of, post
 
 GOOD = rb"rel=Success_order\norder_no=[-\d]+\npay_no1=\d{6}\npay_no2=\d{6}\npay_limit=\d{8}\npay_url=\nerror_code=\n"
@@ -331,3 +333,72 @@ def test_applications_from_many_threads_with_trouble_on(zeus: Simulator, ear: Ea
         list(pool.map(zeus.pay, order_nos))
     zeus.settle(timeout=30)
     assert sorted(call.order_no for call in zeus.calls) == sorted(order_nos * 2)
+
+
+# Money that nobody tells of
+
+
+def test_what_is_paid_while_the_service_is_stopped_is_told_to_nobody(zeus: Simulator, ear: Ear) -> None:
+    """番組停止: the till takes the money; no call, no mail, not on resend, not after the service goes on."""
+    order_no = applied(zeus)
+    zeus.settle()
+    zeus.stop_service()
+    assert apply(zeus.url).endswith(b"error_code=800001\n")
+    told = (len(ear.heard), len(zeus.mails))
+    assert zeus.pay(order_no).status == "stopped"
+    zeus.forward("9 weeks")
+    zeus.resume_service()
+    zeus.settle()
+    assert (len(ear.heard), len(zeus.mails)) == told
+    assert zeus.application(order_no).status == "stopped"
+    for verb in (zeus.pay, zeus.confirm, zeus.cancel, zeus.expire, zeus.reissue):
+        with pytest.raises(VerbRefused):
+            verb(order_no)
+    assert apply(zeus.url).startswith(b"rel=Success_order\n")
+
+
+# Who calls
+
+
+def test_where_calls_come_from(zeus: Simulator, ear: Ear) -> None:
+    """The address that the shop checks can be chosen among this machine's."""
+    try:
+        socket.create_server(("127.0.0.2", 0)).close()
+    except OSError:
+        pytest.skip("this system has but one loopback address")
+    zeus.contract.change({"sent_from": "127.0.0.2"})
+    applied(zeus)
+    zeus.settle()
+    assert ear.callers == ["127.0.0.2"]
+
+
+def test_the_agent_name_is_for_port_80_alone(
+    zeus: Simulator, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On plain http there, and nowhere else."""
+    zeus.contract.change({"agent": "Sandbox 1.0"})
+    applied(zeus)
+    zeus.settle()
+    assert b"Sandbox 1.0" not in ear.heard[0]
+    real = HTTPConnection.connect
+
+    def connect_to_ear(connection: HTTPConnection) -> None:
+        assert connection.port == 80
+        connection.port = ear.port
+        real(connection)
+
+    monkeypatch.setattr(HTTPConnection, "connect", connect_to_ear)
+    zeus.notify = "http://127.0.0.1/cgi"
+    zeus.resend(zeus.applications[0].order_no)
+    zeus.settle()
+    assert b"\r\nUser-Agent: Sandbox 1.0\r\n" in ear.heard[1]
+
+
+def test_nothing_in_a_call_tells_two_alike_apart(zeus: Simulator, ear: Ear) -> None:
+    """No signature, no number, no time: one that is sent again is the same, byte by byte."""
+    order_no = applied(zeus)
+    zeus.settle()
+    zeus.forward("1 week")
+    zeus.resend(order_no)
+    zeus.settle()
+    assert ear.heard[0] == ear.heard[1]
