@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,9 +28,9 @@ class Curl:
         self._program = shutil.which("curl") or missing("curl")
         self._environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "CURL_HOME": str(folder)}
 
-    def __call__(self, path: str, *arguments: str) -> bytes:
+    def __call__(self, *arguments: str) -> bytes:
         """Run it, and return the body; an HTTP error is an error of the test."""
-        return self._run("--fail-with-body", path, *arguments).stdout
+        return self._run("--fail-with-body", *arguments).stdout
 
     def json(self, path: str, *arguments: str) -> Any:
         return json.loads(self(path, *arguments))
@@ -182,3 +183,14 @@ def sent() -> str:
         "clientip=1234567890&act=secure_order&money=3000"
         f"&username={NAME}&telno=0312345678&email=hanako@example.jp&pay_cvs=D002"
     )
+
+
+def test_the_guides_commands_run_as_they_stand_there(curl: Curl) -> None:
+    """Besides the port and the number of the application."""
+    guide = (Path(__file__).parents[2] / "docs/6-sandbox.md").read_text("utf-8")
+    commands = re.findall(r"^    curl (.*)$", guide, re.M)
+    assert len(commands) >= 6
+    order_no = answered(curl.apply())["order_no"]
+    for command in commands:
+        words = shlex.split(command.replace("http://127.0.0.1:5001", "").replace("ORDER_NO", order_no))
+        assert "error" not in json.loads(curl(*words))
