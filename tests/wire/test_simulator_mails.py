@@ -274,7 +274,7 @@ def test_where_the_shops_mails_go(zeus: Simulator) -> None:
 )
 def test_each_call_that_is_not_answered_with_200_is_mailed(ear: Ear, answer: bytes | None, says: str) -> None:
     """CGI送信エラー通知: which status of which application, and what the shop answered."""
-    with Simulator(ear.url, notice_timeout=0.2) as zeus:
+    with Simulator(ear.url, notice_timeout=0.5) as zeus:
         order_no = applied(zeus)
         zeus.settle()
         ear.answers.append(answer)

@@ -32,8 +32,15 @@ def ear() -> Iterator[Ear]:
 @pytest.fixture
 def zeus(ear: Ear) -> Iterator[Simulator]:
     """It tells `ear` of everything; its time stands still until it is moved."""
-    with Simulator(ear.url, notice_timeout=0.1, clock=lambda: START) as simulator:
+    with Simulator(ear.url, notice_timeout=10, clock=lambda: START) as simulator:
         simulator.contract.change({"on_request": "02,03"})
+        yield simulator
+
+
+@pytest.fixture
+def impatient(ear: Ear) -> Iterator[Simulator]:
+    """It waits half a second for an answer."""
+    with Simulator(ear.url, notice_timeout=0.5, clock=lambda: START) as simulator:
         yield simulator
 
 
@@ -173,39 +180,39 @@ def attempts(zeus: Simulator) -> list[tuple[int, str, datetime | None]]:
     return [told(call) for call in zeus.calls]
 
 
-def test_a_time_out_is_tried_again_by_the_clock(zeus: Simulator, ear: Ear) -> None:
+def test_a_time_out_is_tried_again_by_the_clock(impatient: Simulator, ear: Ear) -> None:
     """Only if the shop asked for it, so many times, so many minutes later each; then staff must."""
-    zeus.contract.change({"retries": 2, "retry_minutes": 5})
+    impatient.contract.change({"retries": 2, "retry_minutes": 5})
     ear.answers.extend([None, None, None])
-    order_no = applied(zeus)
-    zeus.settle()
-    zeus.forward("299 seconds")
-    zeus.settle()
-    assert attempts(zeus) == [(1, "timeout", START)]
+    order_no = applied(impatient)
+    impatient.settle()
+    impatient.forward("299 seconds")
+    impatient.settle()
+    assert attempts(impatient) == [(1, "timeout", START)]
     for _ in range(4):
-        zeus.forward("5 minutes")
-        zeus.settle()
-    assert [(attempt, failure) for attempt, failure, _ in attempts(zeus)] == [
+        impatient.forward("5 minutes")
+        impatient.settle()
+    assert [(attempt, failure) for attempt, failure, _ in attempts(impatient)] == [
         (1, "timeout"),
         (2, "timeout"),
         (3, "timeout"),
     ]
-    assert attempts(zeus)[1][2] == START + timedelta(minutes=5)
+    assert attempts(impatient)[1][2] == START + timedelta(minutes=5)
     assert ear.heard[0] == ear.heard[1] == ear.heard[2]
-    zeus.resend(order_no)
-    zeus.settle()
-    assert attempts(zeus)[-1][:2] == (1, "200")
+    impatient.resend(order_no)
+    impatient.settle()
+    assert attempts(impatient)[-1][:2] == (1, "200")
 
 
-def test_a_retry_that_succeeds_is_the_last(zeus: Simulator, ear: Ear) -> None:
+def test_a_retry_that_succeeds_is_the_last(impatient: Simulator, ear: Ear) -> None:
     """The call that timed out may have been processed: the shop hears the same twice."""
-    zeus.contract.change({"retries": 5})
+    impatient.contract.change({"retries": 5})
     ear.answers.append(None)
-    applied(zeus)
-    zeus.settle()
-    zeus.forward("2 hours")
-    zeus.settle()
-    assert [each[:2] for each in attempts(zeus)] == [(1, "timeout"), (2, "200")]
+    applied(impatient)
+    impatient.settle()
+    impatient.forward("2 hours")
+    impatient.settle()
+    assert [each[:2] for each in attempts(impatient)] == [(1, "timeout"), (2, "200")]
     assert ear.statuses == ["01", "01"]
 
 
@@ -221,14 +228,14 @@ def test_an_error_answer_is_never_tried_again(zeus: Simulator, ear: Ear, code: i
     assert attempts(zeus) == [(1, str(code), START)]
 
 
-def test_without_asking_a_time_out_is_not_tried_again(zeus: Simulator, ear: Ear) -> None:
+def test_without_asking_a_time_out_is_not_tried_again(impatient: Simulator, ear: Ear) -> None:
     """As ZEUS does it unless the shop asks."""
     ear.answers.append(None)
-    applied(zeus)
-    zeus.settle()
-    zeus.forward("1 week")
-    zeus.settle()
-    assert [each[:2] for each in attempts(zeus)] == [(1, "timeout")]
+    applied(impatient)
+    impatient.settle()
+    impatient.forward("1 week")
+    impatient.settle()
+    assert [each[:2] for each in attempts(impatient)] == [(1, "timeout")]
 
 
 def test_a_connection_that_fails_counts_as_a_time_out(zeus: Simulator, ear: Ear) -> None:
@@ -246,7 +253,7 @@ def test_a_connection_that_fails_counts_as_a_time_out(zeus: Simulator, ear: Ear)
 def test_a_shop_that_answers_within_the_limit_is_not_called_again(ear: Ear) -> None:
     """The limit can be scaled down, so that a test of slowness is quick."""
     ear.answers.append([b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n"])
-    with Simulator(ear.url, notice_timeout=0.5) as zeus:
+    with Simulator(ear.url, notice_timeout=5) as zeus:
         zeus.contract.retries = 1
         applied(zeus)
         zeus.settle()

@@ -220,7 +220,7 @@ def test_all_notices_out_of_order(zeus: Simulator, ear: Ear) -> None:
 
 def test_a_notice_is_late(zeus: Simulator, ear: Ear) -> None:
     """Others overtake it; `settle` waits for it."""
-    zeus.notify_next("delay", seconds=0.3)
+    zeus.notify_next("delay", seconds=1)
     one = applied(zeus)
     zeus.pay(one)
     eventually(lambda: ear.statuses == ["04"])
