@@ -403,6 +403,7 @@ ERRORS: Mapping[str, tuple[HTTPStatus, str]] = {
         HTTPStatus.BAD_REQUEST,
         "the body cannot be read, or has a name that the address does not take",
     ),
+    "forbidden": (HTTPStatus.FORBIDDEN, "the page of another site has sent it, or it is for another host"),
     "unknown_application": (HTTPStatus.NOT_FOUND, "no application has this order_no"),
     "not_found": (HTTPStatus.NOT_FOUND, "there is no such address, mail or switch"),
     "refused": (HTTPStatus.CONFLICT, "this cannot happen to the application now"),
@@ -429,8 +430,8 @@ def _refused(works: Works, raised: VerbRefused) -> Response:
 
 
 def _see() -> str:
-    path = str(request.url_rule)
-    route = next(each for each in ROUTES if (each.method, each.rule) == (request.method, path))
+    method = "GET" if request.method == "HEAD" else request.method
+    route = next(each for each in ROUTES if (each.method, each.rule) == (method, str(request.url_rule)))
     return f"GET {PREFIX}#{route.anchor} has what it takes, with an example"
 
 

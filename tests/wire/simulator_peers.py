@@ -6,10 +6,13 @@ import contextlib
 import re
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -107,36 +110,18 @@ def eventually(true: Callable[[], object], seconds: float = 10.0) -> None:
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK"
 
 
-class Ear:
-    """Where a shop takes notices: keeps the bytes of each request, and answers what it is told, else 200.
+class Listener:
+    """Listens on a free port of loopback, and converses with one caller after the other; see `converse`."""
 
-    An answer of None is silence until the sandbox hangs up; several pieces are sent with `pause` between them.
-    """
-
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.heard: list[bytes] = []
-        self.callers: list[str] = []
-        self.answers: deque[bytes | list[bytes] | None] = deque()
-        self.on_hearing: Callable[[], None] = lambda: None
-        self.pause = 0.05
-        self._tls = tls
+    def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0.02)
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ear")
+        self._thread = threading.Thread(target=self._run, name="listener")
 
     @property
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
-
-    @property
-    def url(self) -> str:
-        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/zeus-cvs/callback"
-
-    @property
-    def statuses(self) -> list[str]:
-        """The status in each notice that was heard."""
-        return [found[1].decode() for each in self.heard if (found := re.search(rb"[&?]status=(\d\d)", each))]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -147,16 +132,49 @@ class Ear:
         self._thread.join()
         self._listener.close()
 
+    def converse(self, connection: socket.socket, caller: str) -> None:
+        """Say what is to be said to a caller, at an address; a connection that breaks is no error."""
+        raise NotImplementedError
+
     def _run(self) -> None:
         while not self._over.is_set():
             with contextlib.suppress(OSError):
                 connection, caller = self._listener.accept()
-                self.callers.append(caller[0])
                 connection.settimeout(10)
-                with self._tls.wrap_socket(connection, server_side=True) if self._tls else connection as each:
-                    self._converse(each)
+                with connection:
+                    self.converse(connection, caller[0])
 
-    def _converse(self, connection: socket.socket) -> None:
+
+class Ear(Listener):
+    """Where a shop takes notices: keeps the bytes of each request, and answers what it is told, else 200.
+
+    An answer of None is silence until the sandbox hangs up; several pieces are sent with `pause` between them.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__()
+        self.heard: list[bytes] = []
+        self.callers: list[str] = []
+        self.answers: deque[bytes | list[bytes] | None] = deque()
+        self.on_hearing: Callable[[], None] = lambda: None
+        self.pause = 0.05
+        self._tls = tls
+
+    @property
+    def url(self) -> str:
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/zeus-cvs/callback"
+
+    @property
+    def statuses(self) -> list[str]:
+        """The status in each notice that was heard."""
+        return [found[1].decode() for each in self.heard if (found := re.search(rb"[&?]status=(\d\d)", each))]
+
+    def converse(self, connection: socket.socket, caller: str) -> None:
+        self.callers.append(caller)
+        with self._tls.wrap_socket(connection, server_side=True) if self._tls else connection as each:
+            self._answer(each)
+
+    def _answer(self, connection: socket.socket) -> None:
         raw = b""
         while not _whole(raw) and (more := connection.recv(65536)):
             raw += more
@@ -176,3 +194,16 @@ def _whole(raw: bytes) -> bool:
     head, end, body = raw.partition(b"\r\n\r\n")
     length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
     return bool(end) and len(body) >= (int(length[1]) if length else 0)
+
+
+def suite(folder: Path, *options: str) -> str:
+    """Run a shop's own tests in `folder`, in a process of its own, and return what it says."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return ended.stdout + ended.stderr

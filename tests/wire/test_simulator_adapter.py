@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,7 +15,7 @@ from flask import Flask
 
 from flask_zeus_cvs.simulator import Simulator
 from tests.visitors import FORM, Visitor
-from tests.wire.simulator_peers import FIELDS, form
+from tests.wire.simulator_peers import FIELDS, form, suite
 from tests.wire.small_shop import create_app
 
 ZEUS = "https://linkpt.cardservice.co.jp/cgi-bin/cvs.cgi"
@@ -309,15 +307,7 @@ def test_the_fixtures_work_with_nothing_but_the_package(tmp_path: Path) -> None:
         "def test_again(zeus_simulator_in_process):\n"
         "    assert zeus_simulator_in_process.applications == []\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(tmp_path)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert "2 passed" in ended.stdout, ended.stdout + ended.stderr
+    assert "2 passed" in suite(tmp_path, "-W", "error")
 
 
 def test_without_listening_there_is_no_address(zeus: Simulator) -> None:
@@ -358,12 +348,4 @@ def test_the_guides_example_works_as_it_stands_there(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(SHOP, "utf-8")
     (tmp_path / "conftest.py").write_text(conftest, "utf-8")
     (tmp_path / "test_shop.py").write_text(test, "utf-8")
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert "1 passed" in ended.stdout, ended.stdout + ended.stderr
+    assert "1 passed" in suite(tmp_path)

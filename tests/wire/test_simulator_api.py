@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from flask_zeus_cvs.simulator import Contract, Silent, Simulator
-from flask_zeus_cvs.simulator.api import PREFIX, ROUTES
+from flask_zeus_cvs.simulator.api import ERRORS, PREFIX, ROUTES
 from flask_zeus_cvs.simulator.ledger import INFO
 from flask_zeus_cvs.simulator.site import make_app
 from tests.conftest import missing
@@ -635,6 +635,33 @@ def test_errors_are_json_with_a_cure(
     """A program never gets a page: what is wrong has a name, a sentence and a cure."""
     answer = refused(zeus_simulator, method, path)
     assert (answer["status"], answer["error"]) == (status, error)
+
+
+def test_head_is_answered_too(zeus_simulator: Simulator) -> None:
+    """As GET, without the body; an error of it is one as well."""
+    for path, status in (("/applications", 200), ("/applications?limit=0", 422), ("/nothing", 404)):
+        connection = HTTPConnection("127.0.0.1", urlsplit(zeus_simulator.url).port, timeout=20)
+        connection.request("HEAD", PREFIX + path)
+        with connection.getresponse() as response:
+            assert (response.status, response.read()) == (status, b"")
+        connection.close()
+
+
+def test_another_sites_page_is_told_so(zeus_simulator: Simulator) -> None:
+    """As JSON too, with the name that the page has for it."""
+    url = urlsplit(zeus_simulator.url)
+    connection = HTTPConnection("127.0.0.1", url.port, timeout=20)
+    connection.request("DELETE", PREFIX + "/faults", headers={"Origin": "https://shop.example"})
+    with connection.getresponse() as response:
+        assert (response.status, json.load(response)["error"]) == (403, "forbidden")
+    connection.close()
+
+
+def test_every_error_is_documented(zeus_simulator: Simulator) -> None:
+    """With its status."""
+    text = page(zeus_simulator)
+    for name, (status, _) in ERRORS.items():
+        assert f"<code>{name}</code></th><td>{status.value}</td>" in text
 
 
 def test_an_impossible_verb_is_a_conflict(zeus_simulator: Simulator) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from datetime import datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
-from typing import Self
 
 import pytest
 
@@ -21,7 +18,7 @@ from flask_zeus_cvs.simulator import Mail, MailKind, Simulator
 from flask_zeus_cvs.simulator.clock import JST
 from flask_zeus_cvs.simulator.ledger import INFO
 from flask_zeus_cvs.simulator.mails import MAILS, is_carrier
-from tests.wire.simulator_peers import Ear, apply, eventually, order_no_of
+from tests.wire.simulator_peers import Ear, Listener, apply, eventually, order_no_of
 
 START = datetime(2026, 11, 24, 9, tzinfo=JST)
 OOPS = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -324,39 +321,23 @@ def test_no_repr_of_a_mail_holds_what_a_customer_typed(zeus: Simulator) -> None:
 # A real mail server
 
 
-class Postbox:
+class Postbox(Listener):
     """A mail server: takes what it is handed, or refuses it."""
 
     def __init__(self, refuses: bool = False) -> None:
+        super().__init__()
         self.taken: list[tuple[str, str, EmailMessage]] = []
         self._refuses = refuses
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(0.02)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="postbox")
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def converse(self, connection: socket.socket, caller: str) -> None:
+        with connection.makefile("rwb", buffering=0) as line:
+            self._take(line)
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._listener.close()
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            with contextlib.suppress(OSError):
-                connection, _ = self._listener.accept()
-                connection.settimeout(10)
-                with connection, connection.makefile("rwb", buffering=0) as line:
-                    self._converse(line)
-
-    def _converse(self, line: socket.SocketIO) -> None:
+    def _take(self, line: socket.SocketIO) -> None:
         sender = to = ""
         line.write(b"220 postbox\r\n")
         while command := line.readline():

@@ -18,7 +18,7 @@ import requests
 from flask_zeus_cvs.exceptions import ConfigurationError
 from flask_zeus_cvs.simulator import Contract, Simulator
 from flask_zeus_cvs.simulator.__main__ import arguments, simulator
-from tests.wire.simulator_peers import Ear, Line, apply, form, post, talk
+from tests.wire.simulator_peers import Ear, Line, apply, form, post, suite, talk
 
 COMMAND = [sys.executable, "-W", "error", "-m", "flask_zeus_cvs.simulator"]
 Started = tuple[subprocess.Popen[str], str]
@@ -258,12 +258,4 @@ def test_the_fixture_works_with_nothing_but_the_package(tmp_path: Path) -> None:
         "def test_again(zeus_simulator):\n"
         "    assert zeus_simulator.applications == []\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(tmp_path)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert "2 passed" in ended.stdout, ended.stdout + ended.stderr
+    assert "2 passed" in suite(tmp_path, "-W", "error")
