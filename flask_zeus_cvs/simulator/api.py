@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import BadRequest, Conflict, NotFound
 
 from flask_zeus_cvs.exceptions import UnknownApplication, VerbRefused
 from flask_zeus_cvs.protocol.codes import ERROR_CODES, STORES, Status, Store
@@ -26,7 +27,7 @@ from flask_zeus_cvs.simulator.counter import Entry
 from flask_zeus_cvs.simulator.ledger import INFO, SimulatedApplication, Standing, Verb
 from flask_zeus_cvs.simulator.mails import MAILS, Mail
 from flask_zeus_cvs.simulator.notices import Call
-from flask_zeus_cvs.simulator.routes import Field, Route, Unreadable, whatever_is_given
+from flask_zeus_cvs.simulator.routes import Field, Route, whatever_is_given
 from flask_zeus_cvs.simulator.script import Script
 from flask_zeus_cvs.simulator.search import plain
 from flask_zeus_cvs.simulator.values import (
@@ -47,14 +48,6 @@ LIMIT, MAX_LIMIT = 100, 1000
 PATIENCE, MAX_PATIENCE = 10.0, 600.0
 
 Json = dict[str, Any]
-
-
-class NotFound(LookupError):
-    """There is no such mail or switch."""
-
-
-class NotSettled(Exception):
-    """The shop has not answered every notice in time."""
 
 
 def make_api(works: Works) -> Blueprint:
@@ -385,7 +378,7 @@ def _destination(works: Works, to: str, order_no: str) -> datetime:
 def _settle(works: Works, *, timeout: float = PATIENCE) -> Json:
     works.clock.run_due()
     if not works.sender.settle(timeout):
-        raise NotSettled(f"the shop has not answered every notice within {timeout:g} seconds")
+        raise Conflict(f"the shop has not answered every notice within {timeout:g} seconds")
     return {"settled": True, "calls": len(works.sender.calls)}
 
 
@@ -438,10 +431,12 @@ def _see() -> str:
 _HANDLERS: Mapping[type[Exception], Callable[[Works, Any], Response]] = {
     UnknownApplication: _unknown,
     VerbRefused: _refused,
-    Unreadable: lambda _works, raised: error("unreadable", str(raised), _see()),
-    NotFound: lambda _works, raised: error("not_found", str(raised), f"GET {PREFIX} shows what there is"),
-    NotSettled: lambda _works, raised: error(
-        "not_settled", str(raised), f"GET {PREFIX}/calls shows what was answered; or give a longer timeout"
+    BadRequest: lambda _works, raised: error("unreadable", raised.description, _see()),
+    NotFound: lambda _works, raised: error(
+        "not_found", raised.description, f"GET {PREFIX} shows what there is"
+    ),
+    Conflict: lambda _works, raised: error(
+        "not_settled", raised.description, f"{_see()}; or see {PREFIX}/calls"
     ),
     ValueError: lambda _works, raised: error("invalid", str(raised), _see()),
 }

@@ -11,15 +11,12 @@ from urllib.parse import parse_qsl
 
 from flask import request
 from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import BadRequest
 
 from flask_zeus_cvs.simulator.ledger import Verb
 from flask_zeus_cvs.simulator.values import as_text
 
 NEITHER = "the body is neither JSON nor a form: send an object as JSON, or name=value"
-
-
-class Unreadable(ValueError):
-    """The request is not what this address takes, whatever its values are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +59,15 @@ class Route:
         return re.sub(r"[^a-z]+", "-", f"{self.method}{self.path}".lower()).strip("-")
 
     def given(self, raw: Mapping[str, object]) -> dict[str, Any]:
-        """Read what was given. Raises `Unreadable` for a name that it does not take, else `ValueError`."""
+        """Read what was given. Raises `BadRequest` for a name that it does not take, else `ValueError`."""
         known = {each.name: each for each in self.takes}
         unknown = set(raw) - set(known)
         if unknown:
             there_is = f"take some of {', '.join(known)}" if known else "it takes nothing"
-            raise Unreadable(f"{self.method} {self.path} does not take {min(unknown)!r}: {there_is}")
+            raise BadRequest(f"{self.method} {self.path} does not take {min(unknown)!r}: {there_is}")
         missing = [each.name for each in self.takes if each.required and each.name not in raw]
         if missing:
-            raise Unreadable(f"{self.method} {self.path} needs {missing[0]}: give it")
+            raise BadRequest(f"{self.method} {self.path} needs {missing[0]}: give it")
         return {name: _read(known[name], value) for name, value in raw.items()}
 
 
@@ -83,7 +80,7 @@ def whatever_is_given() -> dict[str, object]:
     if not request.mimetype:
         return given | _spelled(_form(body))
     if body and not request.form:
-        raise Unreadable(NEITHER)
+        raise BadRequest(NEITHER)
     return given | _spelled(request.form)
 
 
@@ -97,16 +94,16 @@ def _form(body: bytes) -> MultiDict[str, str]:
         text = body.decode("utf-8")
         return MultiDict(parse_qsl(text, keep_blank_values=True, strict_parsing=True) if text else ())
     except ValueError:
-        raise Unreadable(NEITHER) from None
+        raise BadRequest(NEITHER) from None
 
 
 def _parsed(body: bytes) -> dict[str, object]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        raise Unreadable("the body begins like JSON and is none: look at its quotes and commas") from None
+        raise BadRequest("the body begins like JSON and is none: look at its quotes and commas") from None
     if not isinstance(value, dict):
-        raise Unreadable('the body is a list: give an object, as {"name": "value"}')
+        raise BadRequest('the body is a list: give an object, as {"name": "value"}')
     return value
 
 
