@@ -262,6 +262,18 @@ def test_a_shop_that_answers_within_the_limit_is_not_called_again(ear: Ear) -> N
         assert [call.answer for call in zeus.calls] == [200]
 
 
+def test_a_retry_of_what_is_forgotten_is_not_sent(impatient: Simulator, ear: Ear) -> None:
+    """Set down while a reset is forgetting everything: its application is gone, and so is it."""
+    impatient.contract.change({"retries": 1})
+    ear.answers.append(None)
+    applied(impatient)
+    impatient.settle()
+    impatient._works.ledger.clear()
+    impatient.forward("1 hour")
+    impatient.settle()
+    assert len(ear.heard) == 1
+
+
 # Threads
 
 
