@@ -21,6 +21,15 @@ from flask_zeus_cvs.models import Payment
 #: What a database that is thrown away can do without: nobody minds what a power failure makes of it.
 _PRAGMAS = ("busy_timeout = 10000", "journal_mode = WAL", "synchronous = OFF")
 
+#: Options of an engine, and arguments of the drivers, that lead to a database by themselves.
+_WHITHER = frozenset({"url", "poolclass", "pool", "creator", "async_creator"})
+_WHITHER_OF_DRIVER = frozenset(
+    {
+        *("database", "db", "dbname", "dsn", "conninfo", "service", "unix_socket", "uri"),
+        *("host", "hostaddr", "port", "read_default_file", "read_default_group", "default_file"),
+    }
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
@@ -118,8 +127,7 @@ def _made_like(own: sa.Engine, uri: str, options: dict[str, Any]) -> sa.Engine:
     try:
         url = sa.make_url(uri)
         alike = url.get_backend_name() == own.dialect.name
-        kept = {key: value for key, value in options.items() if key not in ("url", "poolclass")}
-        engine = sa.create_engine(url, **(kept if alike else {}))
+        engine = sa.create_engine(url, **(copied_options(options) if alike else {}))
     except (sa.exc.ArgumentError, ImportError) as error:
         raise ConfigurationError(
             f"--database is no address that SQLAlchemy can use ({type(error).__name__}). "
@@ -131,6 +139,16 @@ def _made_like(own: sa.Engine, uri: str, options: dict[str, Any]) -> sa.Engine:
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _hurry)
     return engine
+
+
+def copied_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of an engine's options what says by itself where to connect, whatever the address is."""
+    kept = {key: value for key, value in options.items() if key not in _WHITHER}
+    if "connect_args" in kept:
+        kept["connect_args"] = {
+            key: value for key, value in kept["connect_args"].items() if key not in _WHITHER_OF_DRIVER
+        }
+    return kept
 
 
 def _hurry(connection: sqlite3.Connection, _record: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from flask_zeus_cvs import EventKind, State, payments
 from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.drill import is_running
-from flask_zeus_cvs.drill.databases import Choice
+from flask_zeus_cvs.drill.databases import Choice, copied_options
 from flask_zeus_cvs.drill.stage import set_up
 from flask_zeus_cvs.lifecycle import TABLE, Cell, Input
 from flask_zeus_cvs.models import Payment
@@ -327,6 +328,22 @@ def test_what_the_shop_set_on_its_engine_counts(shop: Shop) -> None:
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         assert connection.exec_driver_sql("SELECT shout('a')").scalar() == "A"
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_an_engine_that_connects_by_itself_is_not_copied(tmp_path: Path) -> None:
+    """A `creator`, as cloud databases have one, leads to the shop's own database whatever the address says."""
+    options = {"creator": lambda: sqlite3.connect(tmp_path / "own.db", check_same_thread=False)}
+    shop = make_shop(tmp_path, SQLALCHEMY_ENGINE_OPTIONS=options)
+    with set_up(shop.app, 1, Choice(), print) as stage, stage.database.engine.connect() as connection:
+        _, _, file = connection.exec_driver_sql("PRAGMA database_list").all()[0]
+        assert Path(file).name == "drill.db"
+
+
+def test_only_what_does_not_lead_elsewhere_is_taken_from_an_engine() -> None:
+    """Arguments that say where to connect overrule an address; the others are the shop's settings and stay."""
+    arguments = {"dbname": "shop", "host": "db.example", "service": "shop", "options": "-csearch_path=shop"}
+    given = {"creator": object(), "pool": object(), "pool_size": 3, "connect_args": arguments}
+    assert copied_options(given) == {"pool_size": 3, "connect_args": {"options": "-csearch_path=shop"}}
 
 
 def test_it_runs_on_each_kind_of_database(database_uri: str, tmp_path: Path) -> None:
