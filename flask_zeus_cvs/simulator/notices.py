@@ -9,6 +9,7 @@ import contextlib
 import heapq
 import io
 import itertools
+import logging
 import socket
 import ssl
 import sys
@@ -31,6 +32,8 @@ from flask_zeus_cvs.simulator.script import Script
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+logger = logging.getLogger("flask_zeus_cvs.simulator")
 
 #: Seconds that the manual gives the shop for its answer.
 LIMIT = 40.0
@@ -193,12 +196,16 @@ class Sender:
         self._thread.start()
 
     def stop(self) -> None:
-        """Break off the call that is under way, and drop what has not been sent."""
+        """Break off the call that is under way, and drop what has not been sent.
+
+        A call of an attached application cannot be broken off: it has its usual time to answer, then it is left.
+        """
         with self._changed:
             self._stopping = True
             self._drop_unsent()
-        if self._thread:
-            self._thread.join()
+        thread, self._thread = self._thread, None
+        if thread:
+            thread.join(self.limit if self.attachment else None)
 
     def clear(self) -> None:
         """Forget every call, and drop what has not been sent."""
@@ -262,19 +269,30 @@ class Sender:
     def _run(self) -> None:
         while (job := self._next()) is not None:
             job.gate.wait()
-            if not (self.attachment or self._contract.notify):
+            try:
+                self._treat(job)
+            except Exception as error:  # nonsense in the contract: the next notices, and who settles, go on
+                logger.error(
+                    "notice %s could not be sent (%s): look at what the contract was given",
+                    job.notice.status,
+                    type(error).__name__,
+                )
                 self._over(job, None)
-                continue
-            plan = None if job.spared else self._script.take()
-            if plan is None:
-                self._do(job)
-            else:
-                _TROUBLES[plan.trouble](self, replace(job, spared=True), plan)
+
+    def _treat(self, job: _Job) -> None:
+        if not (self.attachment or self._contract.notify):
+            self._over(job, None)
+            return
+        plan = None if job.spared else self._script.take()
+        if plan is None:
+            self._do(job)
+        else:
+            _TROUBLES[plan.trouble](self, replace(job, spared=True), plan)
 
     def _next(self) -> _Job | None:
         """Wait for what is to be sent now; None: stopping."""
         with self._changed:
-            while not self._stopping:
+            while self._thread is threading.current_thread() and not self._stopping:
                 if self._delayed and self._delayed[0][0] <= time.monotonic():
                     return heapq.heappop(self._delayed)[2]
                 if not self._ready and self._settling:
@@ -428,7 +446,10 @@ def call_attached(attachment: Attachment, method: str, query: bytes) -> _Outcome
                 close()
     except Exception:  # what a server makes a 500 of
         return _Outcome(500)
-    return _Outcome(int(head[0].split(" ")[0]), said=said) if head else _Outcome(None, Failure.NO_ANSWER)
+    except BaseException:  # what ends a server's process, and what test frameworks raise
+        return _Outcome(None, Failure.NO_ANSWER)
+    status = "".join(head)[:3]
+    return _Outcome(int(status), said=said) if status.isdecimal() else _Outcome(None, Failure.NO_ANSWER)
 
 
 def _environ(attachment: Attachment, method: str, query: bytes) -> WSGIEnvironment:

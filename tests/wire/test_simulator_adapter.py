@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -200,6 +201,71 @@ def test_an_application_that_fails_is_a_500(zeus: Simulator, session: requests.S
         send(session)
     zeus.settle()
     assert [call.answer for call in zeus.calls] == [404, 500, 200]
+
+
+@pytest.mark.parametrize("end", [SystemExit, pytest.fail.Exception])
+def test_an_application_that_ends_gives_no_answer(
+    zeus: Simulator, session: requests.Session, end: type[BaseException]
+) -> None:
+    """What would end its server's process, or a test: no answer, and the notices after it go on."""
+    listener = Listener()
+    answers: Iterator[str | None] = iter([None, "none of HTTP's", "200 OK"])
+
+    def answer() -> str:
+        said = next(answers)
+        if said is None:
+            raise end("the shop has a mistake")
+        return said
+
+    listener.answer = answer
+    zeus.attach(listener)
+    for _ in range(3):
+        send(session)
+    zeus.settle()
+    assert [call.answer for call in zeus.calls] == [None, None, 200]
+
+
+def test_nonsense_in_the_contract_costs_one_notice(
+    zeus: Simulator, session: requests.Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says where to look; nobody waits for ever, and what comes after it is sent."""
+    zeus.attach(Listener())
+    zeus.contract.parameters = ("status", "no_such_parameter")
+    send(session)
+    zeus.settle()
+    assert zeus.calls == []
+    assert "look at what the contract was given" in caplog.text
+    zeus.contract.parameters = ("status",)
+    send(session)
+    zeus.settle()
+    assert [call.answer for call in zeus.calls] == [200]
+
+
+def test_an_application_that_hangs_does_not_hang_the_end() -> None:
+    """It has its usual time; then the sandbox ends, and may be started again without it."""
+    hanging, heard = threading.Event(), threading.Event()
+
+    def hangs(_environ: Any, _start_response: Any) -> Iterable[bytes]:
+        heard.set()
+        hanging.wait(60)
+        return []
+
+    zeus = Simulator(listen=False, notice_timeout=0.1).start()
+    zeus.attach(hangs)
+    with requests.Session() as session:
+        session.mount("https://", zeus.adapter())
+        send(session)
+        assert heard.wait(10)
+        began = time.monotonic()
+        zeus.stop()
+        assert time.monotonic() - began < 30
+        zeus.start()
+        zeus.attach(Listener())
+        send(session)
+        zeus.settle()
+        hanging.set()
+        zeus.stop()
+    assert [call.answer for call in zeus.calls] == [200]
 
 
 def test_reset_keeps_what_is_attached(zeus: Simulator, session: requests.Session) -> None:
