@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import smtplib
 import threading
+import time
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -38,22 +40,27 @@ class Postman:
         self._port = int(port)
         self._queue: queue.SimpleQueue[Mail | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        #: When to give up what is left; on `time.monotonic`.
+        self._ends = math.inf
 
     def start(self) -> None:
+        self._ends = math.inf
         self._thread = threading.Thread(target=self._run, name="zeus-sandbox-post", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Hand over what is left, and end."""
+        """Hand over what is left, as much as `PATIENCE` allows, and end."""
+        self._ends = time.monotonic() + PATIENCE
         self._queue.put(None)
         if self._thread:
             self._thread.join()
+        self._queue = queue.SimpleQueue()
 
     def put(self, mail: Mail) -> None:
         self._queue.put(mail)
 
     def _run(self) -> None:
-        while (mail := self._queue.get()) is not None:
+        while (mail := self._queue.get()) is not None and time.monotonic() < self._ends:
             try:
                 with smtplib.SMTP(self._host, self._port, timeout=PATIENCE) as server:
                     _hand_over(server, mail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from email import message_from_bytes
@@ -427,6 +428,18 @@ def test_what_is_left_is_handed_over_at_the_end() -> None:
             for _ in range(5):
                 applied(zeus)
         assert len(postbox.taken) == 10
+
+
+def test_a_server_that_says_nothing_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many mails are left: one patience is spent on them, not one on each."""
+    monkeypatch.setattr("flask_zeus_cvs.simulator.post.PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        zeus = Simulator(smtp=f"127.0.0.1:{silent.getsockname()[1]}").start()
+        for _ in range(20):
+            applied(zeus)
+        began = time.monotonic()
+        zeus.stop()
+        assert time.monotonic() - began < 10  # 40 mails would take 20 seconds
 
 
 @pytest.mark.parametrize("server", ["mail", "mail:", ":25", "mail:smtp", "192.0.2.1:25", "[2001:db8::1]:25"])
