@@ -215,12 +215,12 @@ def _step(works: Works, now: datetime) -> timedelta:
 
 
 def _moment(text: str) -> datetime | None:
-    """Read a moment; in Japan, where it has no zone."""
+    """Read a moment; in Japan, where it has no zone. None for what is none, or beyond the calendar's ends."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.replace(tzinfo=JST) if moment.tzinfo is None else moment.astimezone(JST)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=JST) if moment.tzinfo is None else moment.astimezone(JST)
 
 
 #: What comes about by the clock alone.

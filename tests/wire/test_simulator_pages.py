@@ -434,6 +434,7 @@ def test_the_clock_goes_to_a_day(zeus_simulator: Simulator) -> None:
     [
         ({"to": ""}, NO_MOMENT),
         ({"to": "soon"}, NO_MOMENT),
+        ({"to": "0001-01-01T00:00+14:00"}, NO_MOMENT),
         ({"to": "2020-01-01T00:00"}, PAST),
         ({"to": "2999-01-01T00:00"}, TOO_FAR),
         ({"to": "9999-12-31T23:59"}, TOO_FAR),
@@ -449,6 +450,16 @@ def test_a_wrong_time_comes_back(zeus_simulator: Simulator, typed: dict[str, str
     assert f'id="to-wrong">{says}' in answer.text
     assert f'value="{typed.get("to", "")}" aria-invalid="true"' in answer.text
     assert zeus_simulator._works.clock.moved == timedelta()
+
+
+def test_a_clocks_address_may_hold_anything(zeus_simulator: Simulator) -> None:
+    """Moments at the calendar's ends, in whatever zone: the page comes all the same."""
+    for since, until in (
+        ("0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00"),
+        ("0001-01-01T00:00", "9999-12-31T23:59"),
+    ):
+        asked = {"since": since, "until": until}
+        assert requests.get(f"{zeus_simulator.url}/clock", asked, timeout=10).status_code == 200
 
 
 def test_a_deadline_that_is_past_or_none(zeus_simulator: Simulator) -> None:
