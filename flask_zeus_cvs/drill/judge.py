@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session, selectinload
 
-from flask_zeus_cvs.drill.model import Expected, Life, Slip, Terms, expected
+from flask_zeus_cvs.drill.model import Expected, Life, Slip, Terms, expected, money_is_there
 from flask_zeus_cvs.drill.orders import Standing
 from flask_zeus_cvs.lifecycle import EventKind
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Payment, Review
@@ -150,7 +150,9 @@ class Judge:
             *_wrong_states(life, right, payment.applications, self.slips),
             *_wrong_events(right, counts, len(reviews)),
             *_wrong_reviews(right, reviews),
+            *_wrong_endings(right, self.books.events.get(payment.id, [])),
             *_withheld(right, self.books.events.get(payment.id, [])),
+            *_overtaken(life, right, self.books.events.get(payment.id, [])),
         ):
             self.findings.add(sentence, life.reference, ours=True)
         for sentence in _wrong_order(right, standing, counts, self._heard_by) if standing else ():
@@ -219,6 +221,18 @@ def _wrong_reviews(right: Expected, reviews: list[Review]) -> Iterator[str]:
         yield f"A person is asked to look ({reviews[0].reason}), and nothing is odd about it."
 
 
+def _wrong_endings(right: Expected, events: list[Event]) -> Iterator[str]:
+    """Judge what is told of deadlines: that a payment ended unpaid, and, once for each slip, that its end is near."""
+    ended = sum(each.kind is EventKind.PAYMENT_EXPIRED for each in events)
+    if right.lapsed and not ended:
+        yield "The payment ended unpaid, and payment_expired never happened."
+    if ended > max(1, len(right.states) + len(right.slipless)):
+        yield f"payment_expired happened {_times(ended)}, more often than a slip of it could lapse."
+    near = Counter(each.application_id for each in events if each.kind is EventKind.DEADLINE_NEAR)
+    if any(number > 1 for number in near.values()):
+        yield f"deadline_near happened {_times(max(near.values()))} for one slip."
+
+
 def _withheld(right: Expected, events: list[Event]) -> Iterator[str]:
     """Find a shipment that was called off although the money is there."""
     if not right.paid:
@@ -228,6 +242,18 @@ def _withheld(right: Expected, events: list[Event]) -> Iterator[str]:
             for delivery in event.deliveries:
                 if delivery.state is DeliveryState.OBSOLETE:
                     yield f"fulfillment_ready was withheld from {delivery.subscriber} although the payment stands."
+
+
+def _overtaken(life: Life, right: Expected, events: list[Event]) -> Iterator[str]:
+    """Find a shipment that was told although the money had been taken back by then."""
+    if right.questions:  # a person may have decided so
+        return
+    for event in events:
+        if event.kind is EventKind.FULFILLMENT_READY:
+            for delivery in event.deliveries:
+                done = delivery.done_at
+                if delivery.state is DeliveryState.DONE and done and not money_is_there(life.heard, done):
+                    yield f"fulfillment_ready was told to {delivery.subscriber} after the money had been taken back."
 
 
 def _wrong_order(

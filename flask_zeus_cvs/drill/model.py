@@ -105,6 +105,8 @@ class Expected:
     paid: bool = False
     taken_back: bool = False
     after_cancel: bool = False
+    #: Whether it ended unpaid: nobody can pay it any more, and money never came.
+    lapsed: bool = False
 
 
 #: What a slip is, by the notices it has heard of: the first row that fits. Money that came for a slip that had been
@@ -147,6 +149,7 @@ _MONEY_AFTER_CANCEL = frozenset({Status.RECEIVED_AFTER_CANCEL, Status.CONFIRMED_
 _ALL_MONEY = _MONEY | _MONEY_AFTER_CANCEL
 _AFTER_CANCEL = _MONEY_AFTER_CANCEL | {Status.CANCELLED_AFTER_CANCEL}
 _GONE = frozenset({Status.PAYMENT_CANCELLED, Status.CANCELLED_AFTER_CANCEL})
+_OVER = frozenset({State.EXPIRED, State.SUPERSEDED, State.DECLINED, State.FAILED})
 _SLIP_IS_NEWS = frozenset({Status.AWAITING_PAYMENT}) | _MONEY
 
 
@@ -179,7 +182,15 @@ def expected(
     found.paid = any(each & _MONEY and not each & _GONE for each in told.values())
     found.taken_back = any(Status.PAYMENT_CANCELLED in each for each in told.values())
     found.after_cancel = any(each & _AFTER_CANCEL for each in told.values())
+    found.lapsed = _lapsed(found, closed_at)
     return found
+
+
+def _lapsed(found: Expected, closed_at: datetime | None) -> bool:
+    """Tell whether every application is certainly over, one of them by its deadline, and none ever had money."""
+    ends = [*found.states.values(), *(frozenset({each}) for each in found.slipless)]
+    over = all(len(each) == 1 and each <= _OVER for each in ends) and frozenset({State.EXPIRED}) in ends
+    return over and not found.questions and closed_at is None
 
 
 class _Standings:
@@ -224,6 +235,15 @@ class _Standings:
 _WITHOUT_SLIP: Mapping[Got, State] = MappingProxyType(
     {Got.DECLINED: State.DECLINED, Got.NOT_SENT: State.FAILED, Got.NOTHING: State.UNKNOWN}
 )
+
+
+def money_is_there(heard: Iterable[Heard], moment: datetime) -> bool:
+    """Tell whether the shop had heard by then of money that had not been taken back."""
+    told: dict[str, set[Status]] = {}
+    for each in heard:
+        if each.at <= moment:
+            told.setdefault(each.slip, set()).add(each.status)
+    return any(each & _ALL_MONEY and not each & _GONE for each in told.values())
 
 
 def _with_what_came_before(heard: Iterable[Heard]) -> Iterator[tuple[Heard, set[Status]]]:

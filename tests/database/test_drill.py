@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import Result
 from flask import Flask, has_request_context
+from sqlalchemy.orm import Session
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_zeus_cvs import EventKind, State, payments
@@ -24,7 +25,8 @@ from flask_zeus_cvs.drill import is_running
 from flask_zeus_cvs.drill.databases import Choice, copied_options
 from flask_zeus_cvs.drill.stage import set_up
 from flask_zeus_cvs.lifecycle import TABLE, Cell, Input
-from flask_zeus_cvs.models import Payment
+from flask_zeus_cvs.models import Application, Payment
+from flask_zeus_cvs.outbox import Outbox
 from flask_zeus_cvs.payments import payments_of
 from flask_zeus_cvs.protocol.codes import Status
 from flask_zeus_cvs.settings import is_loopback
@@ -136,6 +138,24 @@ def test_a_shop_that_never_ships_is_told_so(shop: Shop) -> None:
     assert "The payment is complete, and no goods leave." in said(result)
 
 
+def test_a_shop_that_calls_an_order_off_for_its_old_slip_is_told_so(shop: Shop) -> None:
+    """13 is about the old slip: who pays the new one gets the goods."""
+    off: set[str] = set()
+
+    def call_off(app: Flask, *, payment: Payment, **_: Any) -> None:
+        off.add(payment.reference)
+        shop.ask(app, payment=payment)
+
+    def ship(app: Flask, *, payment: Payment, **_: Any) -> None:
+        if payment.reference not in off:
+            shop.ship(app, payment=payment)
+
+    shop.connect({EventKind.PAYMENT_CANCELLED_AFTER_CANCEL: call_off, EventKind.FULFILLMENT_READY: ship})
+    result = shop.drill()
+    assert result.exit_code == 1
+    assert "The payment is complete, and no goods leave." in said(result)
+
+
 def test_a_shop_whose_pages_fail_is_told_so(shop: Shop) -> None:
     """An error page of the shop's own keeps customers from paying."""
     shop.connect()
@@ -158,6 +178,40 @@ def test_our_own_mistakes_are_not_blamed_on_the_shop(shop: Shop, monkeypatch: py
     assert result.exit_code == 1
     assert "please report it to Flask-Zeus-CVS" in said(result)
     assert "must be cancelled" in said(result)
+
+
+def test_ends_that_are_not_told_are_noticed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were payment_expired never told, a shop would keep goods for nobody."""
+    monkeypatch.setattr(payments.Payments, "_expiry_is_news", lambda *_: False)
+    shop.connect()
+    result = shop.drill()
+    assert result.exit_code == 1
+    assert "The payment ended unpaid, and payment_expired never happened." in said(result)
+
+
+def test_reminders_without_end_are_noticed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A customer is reminded once."""
+    real = payments.Payments._remind
+
+    def remind_and_forget(self: payments.Payments, session: Session, application_id: int) -> bool:
+        reminded = real(self, session, application_id)
+        session.get_one(Application, application_id).reminded_at = None
+        return reminded
+
+    monkeypatch.setattr(payments.Payments, "_remind", remind_and_forget)
+    shop.connect()
+    result = shop.drill(payments=8)
+    assert result.exit_code == 1
+    assert re.search("deadline_near happened .+ for one slip", said(result))
+
+
+def test_goods_that_leave_after_06_are_noticed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were an event not looked at again before it is told, goods would leave whose money is gone."""
+    monkeypatch.setattr(Outbox, "_overtaken", lambda *_: False)
+    shop.connect()
+    result = shop.drill()
+    assert result.exit_code == 1
+    assert "after the money had been taken back" in said(result)
 
 
 def test_customers_in_the_log_are_noticed(shop: Shop) -> None:
