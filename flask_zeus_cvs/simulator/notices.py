@@ -528,7 +528,7 @@ class _Conversation:
         try:
             connection.connect()
         except OSError as error:
-            return _Outcome(None, _why(error, Failure.CONNECTION, late=False))
+            return _Outcome(None, _why(error, Failure.CONNECTION, late=self._late))
         try:
             self._socket = connection.sock
             if self._over:
@@ -557,11 +557,32 @@ class _Conversation:
 
     def _connection(self) -> HTTPConnection:
         host = self._url.hostname or ""
-        if self._url.scheme == "https":
-            return HTTPSConnection(
-                host, self._url.port, timeout=self._limit, source_address=self._source, context=_tls(host)
-            )
-        return HTTPConnection(host, self._url.port, timeout=self._limit, source_address=self._source)
+        connection = (
+            HTTPSConnection(host, self._url.port, timeout=self._limit, context=_tls(host))
+            if self._url.scheme == "https"
+            else HTTPConnection(host, self._url.port, timeout=self._limit)
+        )
+        connection._create_connection = self._dial  # type: ignore[attr-defined]  # http.client's own seam
+        return connection
+
+    def _dial(self, address: tuple[str, int], *_: object) -> socket.socket:
+        """Connect as http.client would, but on a socket that `abort` reaches while nobody answers."""
+        failure = OSError("the name has no address")
+        for family, kind, protocol, _name, where in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+            self._socket = trial = socket.socket(family, kind, protocol)
+            try:
+                if self._over:
+                    raise ConnectionAbortedError
+                trial.settimeout(self._limit)
+                if self._source:
+                    trial.bind(self._source)
+                trial.connect(where)
+            except OSError as error:
+                trial.close()
+                failure = error
+            else:
+                return trial
+        raise failure
 
     def _path(self, query: bytes) -> str:
         joined = _joined(self._url.query, query)

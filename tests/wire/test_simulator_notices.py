@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 import ssl
 import threading
 import time
@@ -357,6 +359,25 @@ def test_stop_does_not_wait_for_a_shop(ear: Ear) -> None:
         assert time.monotonic() - began < 3
     assert not [each.name for each in threading.enumerate() if each.name.startswith("zeus-sandbox")]
     zeus.stop()
+
+
+def test_stop_does_not_wait_for_a_connection() -> None:
+    """An address where nobody answers the knock, as behind a firewall, holds up neither the end nor a reset."""
+    with socket.socket() as full, contextlib.ExitStack() as knocking:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # more than it lets wait
+            knock = knocking.enter_context(socket.socket())
+            knock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                knock.connect(full.getsockname())
+        zeus = Simulator(f"http://127.0.0.1:{full.getsockname()[1]}/cgi").start()
+        applied(zeus)
+        sender = zeus._works.sender
+        eventually(lambda: sender._conversation and sender._conversation._socket)
+        began = time.monotonic()
+        zeus.stop()
+        assert time.monotonic() - began < 20  # the shop's limit would be 40
 
 
 def test_a_stopped_sandbox_says_so_and_starts_again(ear: Ear) -> None:
