@@ -28,7 +28,7 @@ from flask_zeus_cvs.simulator.ledger import INFO, SimulatedApplication, Standing
 from flask_zeus_cvs.simulator.mails import MAILS, Mail
 from flask_zeus_cvs.simulator.notices import Call
 from flask_zeus_cvs.simulator.routes import Field, Route, whatever_is_given
-from flask_zeus_cvs.simulator.script import Script
+from flask_zeus_cvs.simulator.script import MAX_TIMES, Script
 from flask_zeus_cvs.simulator.search import plain
 from flask_zeus_cvs.simulator.values import (
     as_flag,
@@ -505,7 +505,7 @@ _ENTERED = (
 )
 _ENTERED_EXAMPLE = "store={store}&pay_no1={pay_no1}&pay_no2={pay_no2}&telno={telno}"
 _FOR_HOW_MANY = (
-    _whole("times", "for the next so many; without it, share and on: for the next one", 1, 10**6),
+    _whole("times", "for the next so many; without it, share and on: for the next one", 1, MAX_TIMES),
     Field("share", "for a share of all, above 0 and up to 1, until it is switched off", _as_share, "number"),
     _flag("on", "true: for all, until it is switched off"),
 )

@@ -11,6 +11,9 @@ from typing import Generic, Self, TypeVar
 
 Plan = TypeVar("Plan")
 
+#: As many as people and programs may set down at once: what is set down is listed one by one.
+MAX_TIMES = 10_000
+
 
 class Switch(Generic[Plan]):
     """Something that is switched on, until `off`; as a context manager, until its end."""

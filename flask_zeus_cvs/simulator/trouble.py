@@ -18,14 +18,13 @@ from flask_zeus_cvs.protocol.fields import REQUEST
 from flask_zeus_cvs.simulator import gateway, notices, wording
 from flask_zeus_cvs.simulator.gateway import MAX_DELAY, Fault
 from flask_zeus_cvs.simulator.notices import Trouble
-from flask_zeus_cvs.simulator.script import Script
+from flask_zeus_cvs.simulator.script import MAX_TIMES, Script
 from flask_zeus_cvs.simulator.values import as_number, as_whole
 from flask_zeus_cvs.simulator.works import Works
 
 Form = MultiDict[str, str]
 Plan = TypeVar("Plan")
 
-MAX_TIMES = 10_000
 COMPLAINTS: Mapping[str, str] = MappingProxyType(
     {
         "fault": "起こすことを選んでください。",

@@ -411,6 +411,7 @@ def test_all_faults_of_a_kind_or_all_at_once(zeus: Simulator) -> None:
         ("answers", {"fault": "gone"}, "take one of lost, cut"),
         ("answers", {"fault": "lost", "error_code": "0008"}, "an answer is one thing"),
         ("answers", {"fault": "lost", "times": 0}, "times: give a number from 1"),
+        ("answers", {"fault": "lost", "times": 10_001}, "times: give a number from 1 to 10000"),
         ("answers", {"fault": "lost", "times": 1, "on": True}, "one of times, share and on"),
         ("answers", {"fault": "lost", "share": 0.5, "on": True}, "one of times, share and on"),
         ("answers", {"fault": "lost", "share": 0}, "share: give a number above 0"),
