@@ -272,6 +272,8 @@ class Play:
         self._stage.zeus.faults_off()
         if reply.status == 422:
             self._findings.add("The checkout refused good details of a customer (422).", life.reference)
+        if reply.status == 200:
+            self._findings.add(_NO_TOKEN, life.reference)
 
     def _new_slip(self, life: Life) -> str:
         """Find what ZEUS has entered in its books since the last look."""
@@ -482,12 +484,21 @@ class Play:
                 )
 
     def _judge_pages(self) -> None:
+        if not self._record.attempts:
+            self._findings.add(_NOTHING_SOLD)
         for (page, status), number in sorted(self._stage.gate.pages.items()):
             if status not in _GOOD_PAGES[page]:
                 self._findings.add(f"{page} answered {status} to customers, {number} times: they cannot pay.")
 
 
 _ON_REQUEST = frozenset({Status.APPLICATION_FAILED, Status.EXPIRED})
+_NO_TOKEN = (
+    "The checkout page has no field csrf_token, or one that is not written name before value, in double quotes: "
+    "customers cannot send the form, or the drill cannot."
+)
+_NOTHING_SOLD = (
+    "No application was sent to ZEUS: customers do not get through the checkout, and nothing was tried."
+)
 _TWICE = "A second click sent a second application to ZEUS."
 NOTICE_NAMES = tuple(NOTICE)
 _STRANGERS_REVIEWS = {

@@ -15,9 +15,10 @@ from typing import Any, NoReturn
 import pytest
 import sqlalchemy as sa
 from click.testing import Result
-from flask import Flask, has_request_context
+from flask import Flask, Response, has_request_context, redirect, request
 from sqlalchemy.orm import Session
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wrappers import Response as BaseResponse
 
 from flask_zeus_cvs import EventKind, State, payments
 from flask_zeus_cvs.clock import now
@@ -167,6 +168,35 @@ def test_a_shop_whose_pages_fail_is_told_so(shop: Shop) -> None:
     result = shop.drill(payments=6)
     assert result.exit_code == 1
     assert "GET checkout answered 500 to customers" in said(result)
+
+
+def test_a_form_that_cannot_be_sent_is_told(shop: Shop) -> None:
+    """A shop's own template without the token sells nothing, and that is no clean drill."""
+
+    @shop.app.after_request
+    def without_token(answer: Response) -> Response:
+        if answer.mimetype == "text/html":
+            answer.set_data(answer.get_data(as_text=True).replace('name="csrf_token"', 'name="lost"'))
+        return answer
+
+    shop.connect()
+    result = shop.drill(payments=4)
+    assert result.exit_code == 1
+    assert "The checkout page has no field csrf_token" in said(result)
+    assert "No application was sent to ZEUS" in said(result)
+
+
+def test_a_shop_that_leads_customers_away_is_told_so(shop: Shop) -> None:
+    """From its checkout to wherever: nothing was tried, so nothing was kept."""
+
+    @shop.app.before_request
+    def elsewhere() -> BaseResponse | None:
+        return redirect("/login", 303) if request.endpoint == "zeus_cvs.checkout" else None
+
+    shop.connect()
+    result = shop.drill(payments=4)
+    assert result.exit_code == 1
+    assert "No application was sent to ZEUS" in said(result)
 
 
 def test_our_own_mistakes_are_not_blamed_on_the_shop(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
