@@ -13,6 +13,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -50,15 +51,15 @@ class Gate:
     callback: str
     prefix: str
     zeus: str
+    #: An address that is not permitted; blank where the shop permits every one.
     stranger: str
     agent: str = field(default="", repr=False)
     pages: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def headers(self, address: str) -> dict[str, str]:
         """What proxies in front would set, for an app that believes its proxies."""
-        host = self.base_url.removeprefix("https://")
         believed = {
-            "Host": host,
+            "Host": urlsplit(self.base_url).netloc,
             "X-Forwarded-For": ", ".join([address] * _PROXIES),
             "X-Forwarded-Proto": ", ".join(["https"] * _PROXIES),
         }
@@ -141,11 +142,11 @@ def gate_of(app: Flask, settings: Settings) -> Gate:
     permitted = str(network.network_address if network.num_addresses == 1 else next(network.hosts()))
     return Gate(
         app=app,
-        base_url=f"https://{_host(app)}",
+        base_url=f"https://{_host(app)}{app.config['APPLICATION_ROOT'].rstrip('/')}",
         callback=f"{path}/{settings.callback_token[0]}" if settings.callback_token else path,
         prefix=settings.url_prefix,
         zeus=permitted,
-        stranger=next(each for each in _STRANGERS if not _permits(settings, each)),
+        stranger=next((each for each in _STRANGERS if not _permits(settings, each)), ""),
         agent=settings.callback_user_agent,
     )
 

@@ -424,7 +424,7 @@ class Play:
             other = Notice(status=Status.PAYMENT_RECEIVED, money=3000, order_no=order_no, clientip=foreign)
             self._tell("another merchant", other.encode(), 200)
             self._tell("unreadable", f"status=04&money=x&order_no={order_no}".encode(), 400)
-            if self._slips_seen:
+            if self._slips_seen and self._stage.gate.stranger:
                 slip = self._chance.choice(list(self._lives))
                 lie = Notice(status=Status.PAYMENT_RECEIVED, money=self._lives[slip].amount, order_no=slip)
                 self._tell("refused address", lie.encode(), 403, address=self._stage.gate.stranger)

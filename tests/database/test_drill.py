@@ -34,6 +34,8 @@ from flask_zeus_cvs.settings import is_loopback
 from tests.database.drilled import Shop, deaf, make_shop
 
 CLEAN = "Every promise was kept."
+#: Every address that a stranger of the drill could have.
+DOCUMENTATION = "192.0.2.0/24,198.51.100.0/24,203.0.113.0/24,2001:db8::/32"
 
 
 @pytest.fixture
@@ -280,8 +282,9 @@ def test_without_orders_it_says_what_was_not_judged(tmp_path: Path) -> None:
         {"ZEUS_CVS_FULFILL_ON": "sale_confirmed", "ZEUS_CVS_RETRY_UNKNOWN_AFTER": 0},
         {"ZEUS_CVS_MAX_ATTEMPTS": 1, "ZEUS_CVS_STORES": "D030", "ZEUS_CVS_DELIVERY_ATTEMPTS": 1},
         {"TESTING": True, "ZEUS_CVS_CALLBACK_IPS": "2001:db8:5::/48", "SERVER_NAME": "tea.example:8443"},
+        {"APPLICATION_ROOT": "/shop", "ZEUS_CVS_CALLBACK_IPS": DOCUMENTATION},
     ],
-    ids=["token and test id", "at 05", "one of each", "testing"],
+    ids=["token and test id", "at 05", "one of each", "testing", "below a path, many addresses"],
 )
 def test_it_works_with_the_shops_real_settings(settings: dict[str, Any], tmp_path: Path) -> None:
     """Nothing of them has to be changed for a drill."""
