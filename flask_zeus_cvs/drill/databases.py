@@ -52,9 +52,10 @@ def in_place(app: Flask, db: SQLAlchemy, choice: Choice, say: Callable[[str], ob
         if choice.own:
             _require_tables(_default(app, db))
         else:
-            stack.enter_context(_instead(app, db, stack.enter_context(_address(choice, say))))
-            _create_all(app, db, choice)
+            stack.enter_context(_instead(app, db, stack.enter_context(_address(choice, say)), choice))
         _refuse_payments(_default(app, db), choice)
+        if not choice.own:
+            _create_all(app, db, choice)
         yield
 
 
@@ -74,6 +75,8 @@ def _refuse_binds(app: Flask, db: SQLAlchemy, choice: Choice) -> None:
 
 
 def _refuse_payments(engine: sa.Engine, choice: Choice) -> None:
+    if not _has_tables(engine):
+        return
     with engine.connect() as connection:
         payments = connection.scalar(sa.select(sa.func.count()).select_from(Payment))
     if payments and not choice.force:
@@ -83,8 +86,18 @@ def _refuse_payments(engine: sa.Engine, choice: Choice) -> None:
         )
 
 
+def _has_tables(engine: sa.Engine) -> bool:
+    try:
+        return sa.inspect(engine).has_table(Payment.__tablename__)
+    except sa.exc.DBAPIError as error:
+        raise ConfigurationError(
+            f"the database cannot be reached ({type(error).__name__}). Make the database first, see that it runs, and "
+            "that its address is right."
+        ) from error
+
+
 def _require_tables(engine: sa.Engine) -> None:
-    if not sa.inspect(engine).has_table(Payment.__tablename__):
+    if not _has_tables(engine):
         raise ConfigurationError(
             f"the app's own database has no table {Payment.__tablename__}. Make the tables first: flask db upgrade, "
             "or db.create_all()."
@@ -108,10 +121,12 @@ def _address(choice: Choice, say: Callable[[str], object]) -> Iterator[str]:
 
 
 @contextmanager
-def _instead(app: Flask, db: SQLAlchemy, uri: str) -> Iterator[None]:
+def _instead(app: Flask, db: SQLAlchemy, uri: str, choice: Choice) -> Iterator[None]:
     """Have ``db.session`` and `Database` use another engine for as long as the block lasts."""
     own = _default(app, db)
     engine = _made_like(own, uri, app.config.get("SQLALCHEMY_ENGINE_OPTIONS") or {})
+    if not choice.uri:
+        sa.event.listen(engine, "connect", _hurry)
     with app.app_context():
         engines: dict[Any, sa.Engine] = db.engines  # type: ignore[assignment]  # the app's own dict
     engines[None] = engine
@@ -136,8 +151,6 @@ def _made_like(own: sa.Engine, uri: str, options: dict[str, Any]) -> sa.Engine:
     if alike:  # not the dialect's: its do_connect could lead back to the shop's own database
         engine.dispatch._update(own.dispatch, only_propagate=False)
         engine.pool.dispatch._update(own.pool.dispatch, only_propagate=False)
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _hurry)
     return engine
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from flask_zeus_cvs.drill.stage import ProcessEnds, Stage
 from flask_zeus_cvs.drill.stories import LATE, TESTS, USUAL, Story, is_a_test
 from flask_zeus_cvs.exceptions import ConfigurationError, VerbRefused
 from flask_zeus_cvs.models import Payment, ReviewReason
-from flask_zeus_cvs.protocol.codes import Status, Store, TestType
+from flask_zeus_cvs.protocol.codes import STORES, Status, Store, TestType
 from flask_zeus_cvs.protocol.fields import NOTICE
 from flask_zeus_cvs.protocol.messages import Notice
 from flask_zeus_cvs.settings import FulfillOn
@@ -254,8 +255,10 @@ class Play:
         before = self._stage.line.carried
         reply = self._browser(life).apply(life.token, life.amount, _customer(life), self._store())
         posted = self._stage.line.carried - before
-        self._browser(life).open("result", life.token)
+        page = self._browser(life).open("result", life.token)
         slip = self._new_slip(life)
+        if posted and slip and _got(fault, how) is Got.ACCEPTED:
+            self._look_for_numbers(life, slip, page)
         if posted:
             self._note(life, Attempt(_got(fault, how), now(), slip))
         else:
@@ -266,6 +269,16 @@ class Play:
     def _note(self, life: Life, attempt: Attempt) -> None:
         life.attempts.append(attempt)
         self._record.attempts[attempt.got] += 1
+
+    def _look_for_numbers(self, life: Life, slip: str, page: Reply) -> None:
+        """The result page must show the payment numbers, under the names that the store uses."""
+        application = self._stage.zeus.application(slip)
+        if page.status != 200 or application.status is not Status.AWAITING_PAYMENT:
+            return
+        store, shown = STORES[application.store], _SPACE_AND_TAGS.sub("", page.text)
+        for name, number in ((store.pay_no1, application.pay_no1), (store.pay_no2, application.pay_no2)):
+            if name and not (name in page.text and number in shown):
+                self._findings.add(f"The result page does not show the customer the {name}.", life.reference)
 
     def _note_refusal(self, life: Life, reply: Reply) -> None:
         """Nothing was sent: forget how ZEUS was to answer. Only a payment that takes no application may refuse."""
@@ -501,6 +514,8 @@ _NOTHING_SOLD = (
 )
 _TWICE = "A second click sent a second application to ZEUS."
 NOTICE_NAMES = tuple(NOTICE)
+#: What may stand between the digits of a number to make it readable.
+_SPACE_AND_TAGS = re.compile(r"<[^>]*>|&nbsp;|[\s-]")
 _STRANGERS_REVIEWS = {
     "unknown order": ReviewReason.UNKNOWN_ORDER,
     "another merchant": ReviewReason.FOREIGN_MERCHANT,

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPS_PORT, HTTPConnection, HTTPException
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
@@ -527,6 +527,8 @@ class _Conversation:
         connection = self._connection()
         try:
             connection.connect()
+            if self._url.scheme == "https":
+                connection.sock = self._secured(connection.sock)
         except OSError as error:
             return _Outcome(None, _why(error, Failure.CONNECTION, late=self._late))
         try:
@@ -556,14 +558,26 @@ class _Conversation:
         connection.endheaders(self._query if post else None)
 
     def _connection(self) -> HTTPConnection:
-        host = self._url.hostname or ""
-        connection = (
-            HTTPSConnection(host, self._url.port, timeout=self._limit, context=_tls(host))
-            if self._url.scheme == "https"
-            else HTTPConnection(host, self._url.port, timeout=self._limit)
-        )
+        connection = HTTPConnection(self._url.hostname or "", self._url.port, timeout=self._limit)
+        if self._url.scheme == "https":
+            connection.default_port = HTTPS_PORT  # or it would stand in the Host header
+            connection.port = self._url.port or HTTPS_PORT
         connection._create_connection = self._dial  # type: ignore[attr-defined]  # http.client's own seam
         return connection
+
+    def _secured(self, plain: socket.socket) -> ssl.SSLSocket:
+        """Shake hands on a socket that `abort` reaches meanwhile."""
+        host = self._url.hostname or ""
+        secure = _tls(host).wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        self._socket = secure
+        try:
+            if self._over:
+                raise ConnectionAbortedError
+            secure.do_handshake()
+        except OSError:
+            secure.close()
+            raise
+        return secure
 
     def _dial(self, address: tuple[str, int], *_: object) -> socket.socket:
         """Connect as http.client would, but on a socket that `abort` reaches while nobody answers."""

@@ -201,6 +201,21 @@ def test_a_shop_that_leads_customers_away_is_told_so(shop: Shop) -> None:
     assert "No application was sent to ZEUS" in said(result)
 
 
+def test_a_result_page_without_the_numbers_is_told(shop: Shop) -> None:
+    """ZEUS demands that the page shows them; a shop's own template may have lost one."""
+    shop.connect()
+
+    @shop.app.after_request
+    def forget(response: Response) -> Response:
+        if request.endpoint == "zeus_cvs.result":
+            response.set_data(response.get_data(as_text=True).replace("確認番号", "番号"))
+        return response
+
+    result = shop.drill(payments=20)
+    assert result.exit_code == 1
+    assert "does not show the customer the 確認番号" in said(result)
+
+
 def test_our_own_mistakes_are_not_blamed_on_the_shop(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the table of moves wrong, the drill would see it, for it does not ask the table."""
     wrong = {**TABLE, (State.RECEIVED, Input.NOTICE_06): Cell()}
@@ -462,16 +477,23 @@ def test_the_own_database_is_used_if_asked_for(shop: Shop) -> None:
 
 @pytest.mark.parametrize("named", [False, True], ids=["own", "named"])
 def test_a_database_with_payments_is_refused_unless_forced(shop: Shop, tmp_path: Path, named: bool) -> None:
-    """The shop's own, and one that is named; older payments are not judged."""
+    """The shop's own, and one that is named; older payments are not judged, and no table was made meanwhile."""
     where = ("--database", f"sqlite:///{tmp_path / 'own.db'}") if named else ("--own-database",)
     shop.connect()
     with shop.app.app_context():
         shop.db.create_all()
         shop.zeus.create_payment(amount=3000, reference="real")
         shop.db.session.commit()
-    refused = shop.drill(*where, payments=3)
+    later = sa.Table("made_later", shop.db.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    try:
+        refused = shop.drill(*where, payments=3)
+    finally:
+        shop.db.metadata.remove(later)  # other tests share it
     assert refused.exit_code == 2
     assert "holds 1 payments already" in said(refused)
+    with shop.app.app_context():
+        assert not sa.inspect(shop.db.engine).has_table("made_later")
+        assert shop.db.session.execute(sa.text("PRAGMA journal_mode")).scalar() == "delete"
     assert shop.drill(*where, "--force", payments=3).exit_code == 0
 
 

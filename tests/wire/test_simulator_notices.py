@@ -380,6 +380,18 @@ def test_stop_does_not_wait_for_a_connection() -> None:
         assert time.monotonic() - began < 20  # the shop's limit would be 40
 
 
+def test_stop_does_not_wait_for_a_handshake() -> None:
+    """A shop that takes the connection and never speaks TLS holds up neither the end nor a reset."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        zeus = Simulator(f"https://127.0.0.1:{silent.getsockname()[1]}/cgi").start()
+        applied(zeus)
+        with silent.accept()[0] as connection:
+            assert connection.recv(1)  # it has begun to shake hands
+            began = time.monotonic()
+            zeus.stop()
+            assert time.monotonic() - began < 20  # the shop's limit would be 40
+
+
 def test_a_stopped_sandbox_says_so_and_starts_again(ear: Ear) -> None:
     """The applications are still there; the address is new."""
     zeus = Simulator(ear.url)
