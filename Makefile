@@ -5,13 +5,14 @@ PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 PY := .venv/bin/python
 CODE := flask_zeus_cvs example_shop tests
 
-.PHONY: help demo test torture fuzz bench check wheel clean
+.PHONY: help demo test torture fuzz bench texts check wheel clean
 help:
 	@echo "make demo     run the example shop and the sandbox   (PORT=5000 SANDBOX_PORT=5001)"
 	@echo "make test     run all tests                          (ARGS='-k lawson' for some of them)"
 	@echo "make torture  kill, cut and misbehave; count what is lost (ARGS='--database sqlite --seed 7')"
 	@echo "make fuzz     throw mutated notices and answers at it (COUNT=200000 SEED=1)"
 	@echo "make bench    payments per second through the sandbox (ARGS='--count 5000')"
+	@echo "make texts    gather the customer's texts, bring the translations up to date"
 	@echo "make check    lint, formatting, types, and who imports whom"
 	@echo "make wheel    build the package into dist/"
 	@echo "make clean    remove .venv and what was built"
@@ -36,6 +37,9 @@ check: .venv/check-installed
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m mypy --strict
 	$(PY) -m pytest -q tests/test_layers.py
+
+texts: .venv/test-installed
+	@$(PY) -m tests.catalogs
 
 wheel: .venv/test-installed
 	$(PY) -m build

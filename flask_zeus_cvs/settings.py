@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ from flask_zeus_cvs.protocol.codes import STORES, Store, TestType
 PREFIX = "ZEUS_CVS_"
 #: ZEUS's own endpoint (manual, 送信パラメータ一覧).
 ENDPOINT = "https://linkpt.cardservice.co.jp/cgi-bin/cvs.cgi"
-LOCALES = ("ja",)
+LOCALES = ("ja", "en")
 
 Network = IPv4Network | IPv6Network
 
@@ -266,6 +267,20 @@ def _test_type(value: Any) -> TestType:
         ) from None
 
 
+def _texts(value: Any) -> Mapping[str, Mapping[str, str]]:
+    cure = "Set it to a dict of languages, each with a dict from our Japanese text to yours."
+    if not isinstance(value, Mapping) or not all(isinstance(each, Mapping) for each in value.values()):
+        raise _Wrong(f"{_kind(value)} of another form", cure)
+    if unknown := set(value) - set(LOCALES):
+        raise _Wrong(
+            f"has a language {_shown(min(map(str, unknown)))}", f"Use {' and '.join(LOCALES)}. {cure}"
+        )
+    for texts in value.values():
+        if not all(isinstance(each, str) and each for pair in texts.items() for each in pair):
+            raise _Wrong("has a text that is none", cure)
+    return MappingProxyType({each: MappingProxyType(dict(texts)) for each, texts in value.items()})
+
+
 def _transport(value: Any) -> BaseAdapter:
     if not isinstance(value, BaseAdapter):
         raise _Wrong(
@@ -359,6 +374,10 @@ class Settings:
     return_hosts: tuple[str, ...] = _key(_hosts, ())
     #: The language of the pages.
     locale: str = _key(_choice(*LOCALES), "ja")
+    #: Texts of the shop's own instead of ours: language → our Japanese text → its own.
+    texts: Mapping[str, Mapping[str, str]] = field(
+        default_factory=lambda: MappingProxyType({}), metadata={"read": _texts}
+    )
     #: The template that every page extends.
     base_template: str = _key(_text, "zeus_cvs/base.html")
     #: Whether 7-Eleven customers are redirected to ``pay_url``, as the manual asks.

@@ -1,6 +1,6 @@
 """The checkout form: what a customer types, and what is wrong with it.
 
-The form judges nothing itself: `customer.checked` does, and `wording` says it in Japanese. What was typed
+The form judges nothing itself: `customer.checked` does, and `wording` says it. What was typed
 stays in the form as it was typed.
 """
 
@@ -19,7 +19,8 @@ from flask_zeus_cvs.exceptions import InvalidCustomer, InvalidField
 from flask_zeus_cvs.protocol.codes import STORES, Store
 from flask_zeus_cvs.protocol.fields import Problem
 from flask_zeus_cvs.web import wording
-from flask_zeus_cvs.web.wording import FORM_FIELDS, LABELS, message_for
+from flask_zeus_cvs.web.texts import translate
+from flask_zeus_cvs.web.wording import FORM_FIELDS, LABELS, in_words, message_for
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class CheckoutForm(FlaskForm):  # type: ignore[misc]
         self._due = str(amount)
         self._offered = tuple(stores)
         super().__init__(**given)
-        self.store.choices = [(each.value, STORES[each].name) for each in self._offered]
+        self.store.choices = [(each.value, in_words(STORES[each]).name) for each in self._offered]
+        for name, label in LABELS.items():
+            self[name].label.text = translate(label)
         self.customer = Customer()
 
     @classmethod
@@ -94,7 +97,7 @@ class CheckoutForm(FlaskForm):  # type: ignore[misc]
 
     def _translate_token_errors(self) -> None:
         if self.meta.csrf and self[self.meta.csrf_field_name].errors:
-            self[self.meta.csrf_field_name].errors = [wording.STALE_FORM]
+            self[self.meta.csrf_field_name].errors = [translate(wording.STALE_FORM)]
 
     def _store_is_offered(self) -> bool:
         if self.store.data in self._offered:
@@ -106,11 +109,13 @@ class CheckoutForm(FlaskForm):  # type: ignore[misc]
         """Refuse any amount but the payment's own; the amount to be charged never comes from here (law 9)."""
         good = all(each == self._due for each in self.amount.raw_data or ())
         if not good:
-            self.say("amount", wording.WRONG_AMOUNT)
+            self.say("amount", translate(wording.WRONG_AMOUNT))
         self.amount.data = self._due
         return good
 
 
 def _of(field: Field) -> list[Complaint]:
     anchor = field.id if field.name in FORM_FIELDS.values() else ""
-    return [Complaint(anchor, str(LABELS.get(field.name, "")), text) for text in field.errors]
+    return [
+        Complaint(anchor, field.label.text if field.name in LABELS else "", text) for text in field.errors
+    ]

@@ -29,7 +29,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException
 
-from flask_zeus_cvs.clock import now
+from flask_zeus_cvs.clock import JST, now
 from flask_zeus_cvs.exceptions import InvalidCustomer, NotPayable, UnreadableNotice, ZeusCVSError
 from flask_zeus_cvs.lifecycle import HOLDS_MONEY, State
 from flask_zeus_cvs.models import Application, Payment
@@ -41,6 +41,7 @@ from flask_zeus_cvs.web import wording
 from flask_zeus_cvs.web.forms import CheckoutForm
 from flask_zeus_cvs.web.guard import Caller, Refusal, parsed_address, refusal, shown
 from flask_zeus_cvs.web.refusals import refusals_of
+from flask_zeus_cvs.web.texts import in_templates, translate
 from flask_zeus_cvs.web.wording import FORM_FIELDS
 
 logger = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ def result(token: str) -> ResponseReturnValue:
         _result_template(state, application),
         payment=payment,
         application=application,
-        store=STORES[application.store] if application else None,
+        store=wording.in_words(STORES[application.store]) if application else None,
         obstacle=obstacle,
         state=state,
         **_particulars(state, application),
@@ -199,9 +200,9 @@ def _recall_refusal(form: CheckoutForm, application: Application | None) -> None
         return
     if application.parameter in FORM_FIELDS:
         name = FORM_FIELDS[application.parameter]
-        form.say(name, wording.REFUSED_FIELDS[name])
+        form.say(name, translate(wording.REFUSED_FIELDS[name]))
     elif wording.suggests_other_store(application.error_code):
-        form.say("store", wording.OTHER_STORE)
+        form.say("store", translate(wording.OTHER_STORE))
 
 
 def _shown_state(payment: Payment) -> State:
@@ -228,6 +229,7 @@ def _particulars(state: State, application: Application | None) -> dict[str, Any
         return {}
     return {
         "deadline": wording.last_day(application.pay_limit),
+        "days_left": wording.days_left(application.pay_limit, now().astimezone(JST).date()),
         "overdue": application.deadline <= now(),
     }
 
@@ -248,6 +250,7 @@ def _page(settings: Settings, template: str, status: int = 200, **context: Any) 
     """Render a page in the shop's frame, with the test mark where anything about it is a test."""
     application: Application | None = context.get("application")
     context["test"] = settings.test or (application is not None and application.test)
+    context.update(in_templates())
     return make_response(render_template(template, base_template=settings.base_template, **context), status)
 
 

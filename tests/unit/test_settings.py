@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -293,7 +294,16 @@ ROWS: dict[str, Row] = {
         ),
         cure="shop.example.jp",
     ),
-    "locale": Row(default="ja", good=(("ja", "ja"),), bad=("", "JA", "xx", 1, [], {}), cure="'ja'"),
+    "locale": Row(default="ja", good=(("ja", "ja"), ("en", "en")), bad=("", "JA", "xx", 1, [], {}), cure="'ja'"),
+    "texts": Row(
+        default={},
+        good=(
+            ({}, MappingProxyType({})),
+            ({"ja": {"お店に戻る": "売り場へ"}}, MappingProxyType({"ja": {"お店に戻る": "売り場へ"}})),
+        ),
+        bad=("", [], {"ja": "x"}, {"fr": {}}, {"ja": {"お店に戻る": 1}}, {"ja": {"お店に戻る": ""}}),
+        cure="Japanese text",
+    ),
     "base_template": Row(
         default="zeus_cvs/base.html",
         good=(("shop/base.html", "shop/base.html"),),

@@ -1,0 +1,77 @@
+"""The language of the customer's pages, and every text in it: one of the shop's own, else the catalog's.
+
+A text is named by its Japanese form; without a translation it stays Japanese. The catalogs are made by ``make texts``.
+"""
+
+from __future__ import annotations
+
+import gettext as catalogs
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flask import current_app, has_app_context
+from markupsafe import Markup
+
+from flask_zeus_cvs.payments import EXTENSION, payments_of
+
+try:
+    from flask_babel import get_locale  # type: ignore[import-untyped]
+except ImportError:  # the extra `babel` is not installed
+    get_locale = None
+
+DOMAIN = "zeus_cvs"
+FOLDER = Path(__file__).resolve().parents[1] / "translations"
+#: The language in which the texts are written.
+SOURCE = "ja"
+LANGUAGES = ("ja", "en")
+
+
+def language() -> str:
+    """Return the language of this request: Flask-Babel's choice where the host uses it and we speak it, else LOCALE."""
+    if not has_app_context() or EXTENSION not in current_app.extensions:
+        return SOURCE
+    chosen = get_locale() if get_locale is not None and "babel" in current_app.extensions else None
+    spoken = chosen.language if chosen is not None else ""
+    return spoken if spoken in LANGUAGES else payments_of(current_app).settings.locale
+
+
+def translate(message: str, **values: object) -> str:
+    """Return the text in the language of this request, with `values` put into its braces."""
+    text = _own(message) or _catalog(language()).gettext(message)
+    return text.format(**values) if values else text
+
+
+def translate_count(singular: str, plural: str, count: int, **values: object) -> str:
+    """Return the form of a text that belongs to a number, which is its ``{count}``; Japanese has one form."""
+    text = _own(singular) or _catalog(language()).ngettext(singular, plural, count)
+    return text.format(count=count, **values)
+
+
+def translate_markup(message: str, **values: object) -> Markup:
+    """Return a text that holds HTML of ours; values are escaped."""
+    return Markup(_own(message) or _catalog(language()).gettext(message)).format(**values)
+
+
+def mark(message: str) -> str:
+    """Mark a text in a table for the catalogs; it is translated where it is shown."""
+    return message
+
+
+def in_templates() -> Mapping[str, Any]:
+    """What our templates call these."""
+    return {"_": translate, "ngettext": translate_count, "markup": translate_markup, "language": language()}
+
+
+def _own(message: str) -> str:
+    """Look a text up in ZEUS_CVS_TEXTS."""
+    if not has_app_context() or EXTENSION not in current_app.extensions:
+        return ""
+    texts: Mapping[str, Mapping[str, str]] = payments_of(current_app).settings.texts
+    return texts.get(language(), {}).get(message, "")
+
+
+@lru_cache
+def _catalog(name: str) -> catalogs.NullTranslations:
+    return catalogs.translation(DOMAIN, FOLDER, [name], fallback=True)
