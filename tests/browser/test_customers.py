@@ -41,6 +41,11 @@ def paths(stage: Stage, **given: Any) -> tuple[str, str]:
         return payment.checkout_url, payment.result_url
 
 
+def type_details(page: Page, **changes: str) -> None:
+    for name, value in {**TYPED, **changes}.items():
+        page.locator(f'input[name="{name}"]').fill(value)
+
+
 def numbers_of(stage: Stage, result: str) -> tuple[str, list[str]]:
     """The order number of a slip, and its payment numbers in the order in which the store's machine asks for them."""
     with stage.app.app_context():
@@ -77,8 +82,7 @@ def test_apply_and_pay(
     page.goto(watched.home + checkout)
     assert page.locator("html").get_attribute("lang") == language
     choose(page, store)
-    for name, value in TYPED.items():
-        page.locator(f'input[name="{name}"]').fill(value)
+    type_details(page)
     page.locator('form button[type="submit"]').click()
     if store is Store.SEVEN_ELEVEN:
         expect(page).to_have_url(re.compile(re.escape(sandbox.url)))
@@ -134,6 +138,7 @@ def test_errors_have_the_focus(stage: Stage, visit: Visit, script: bool) -> None
     page = watched.page
     page.goto(watched.home + checkout)
     choose(page, Store.LAWSON)
+    type_details(page, name="山田 花子")
     page.locator('form button[type="submit"]').click()
     summary = page.locator('[role="alert"]').first
     expect(summary).to_be_focused()
