@@ -16,7 +16,7 @@ from wtforms import EmailField, Field, HiddenField, RadioField, StringField, Tel
 
 from flask_zeus_cvs.customer import Customer, checked
 from flask_zeus_cvs.exceptions import InvalidCustomer, InvalidField
-from flask_zeus_cvs.protocol.codes import STORES, Store
+from flask_zeus_cvs.protocol.codes import STORES, Store, StoreInfo
 from flask_zeus_cvs.protocol.fields import Problem
 from flask_zeus_cvs.web import wording
 from flask_zeus_cvs.web.texts import translate
@@ -50,6 +50,7 @@ class CheckoutForm(FlaskForm):  # type: ignore[misc]
         for name, label in LABELS.items():
             self[name].label.text = translate(label)
         self.customer = Customer()
+        self._known = Customer()
 
     @classmethod
     def filled(
@@ -57,12 +58,35 @@ class CheckoutForm(FlaskForm):  # type: ignore[misc]
     ) -> CheckoutForm:
         """Make the form to be shown, filled with what is known."""
         known = {"name": customer.name, "phone": customer.phone, "email": customer.email}
-        return cls(amount, stores, formdata=None, data={**known, "store": store, "amount": str(amount)})
+        form = cls(amount, stores, formdata=None, data={**known, "store": store, "amount": str(amount)})
+        form._known = customer
+        return form
 
     @classmethod
-    def posted(cls, amount: int, stores: Iterable[Store]) -> CheckoutForm:
-        """Read the request's body, as a form and nothing else: Flask-WTF would take JSON, too."""
-        return cls(amount, stores, formdata=request.form)
+    def posted(cls, amount: int, stores: Iterable[Store], known: Customer | None = None) -> CheckoutForm:
+        """Read the request's body, as a form and nothing else: Flask-WTF would take JSON, too.
+
+        `known` is what the form was filled with.
+        """
+        form = cls(amount, stores, formdata=request.form)
+        form._known = known or Customer()
+        return form
+
+    @property
+    def tiles(self) -> list[tuple[Any, StoreInfo]]:
+        """Each store's radio button with the store, in the shop's order."""
+        return [(choice, STORES[Store(choice.data)]) for choice in self.store]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether nothing need be typed: every detail was known before, is right, and stands in the form unchanged."""
+        if self.name.errors or self.phone.errors or self.email.errors or self._typed() != self._known:
+            return False
+        try:
+            checked(self._known)
+        except InvalidCustomer:
+            return False
+        return True
 
     def validate(self, extra_validators: Any = None) -> bool:
         """Check everything; set `customer` to what can be sent, and put the amount right for the next try."""
@@ -116,6 +140,8 @@ class CheckoutForm(FlaskForm):  # type: ignore[misc]
 
 def _of(field: Field) -> list[Complaint]:
     anchor = field.id if field.name in FORM_FIELDS.values() else ""
+    if field.name == "store":
+        anchor += "-0"  # the first button: a group takes no focus
     return [
         Complaint(anchor, field.label.text if field.name in LABELS else "", text) for text in field.errors
     ]

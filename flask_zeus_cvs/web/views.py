@@ -162,7 +162,7 @@ def _find(payments: Payments, token: str) -> Payment:
 
 def _apply(payments: Payments, payment: Payment) -> ResponseReturnValue:
     """Apply with what was posted; a wrong detail comes back with its message, and nothing was sent."""
-    form = CheckoutForm.posted(payment.amount, payments.settings.stores)
+    form = CheckoutForm.posted(payment.amount, payments.settings.stores, payment.last_customer)
     if not form.validate():
         return _to_result(payment) if payments.obstacle(payment) else _form_page(payments, payment, form, 422)
     try:
@@ -243,6 +243,9 @@ def _form_page(payments: Payments, payment: Payment, form: CheckoutForm, status:
         application=payment.application,
         form=form,
         complaints=form.complaints,
+        problem=wording.problem_text,
+        pay_within_days=payments.settings.pay_within_days,
+        elsewhere=payments.settings.redirect_711 and Store.SEVEN_ELEVEN in payments.settings.stores,
     )
 
 

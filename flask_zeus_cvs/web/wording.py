@@ -235,8 +235,13 @@ _FIX_FIELD = Advice(
 
 def message_for(problem: InvalidField) -> str:
     """Say what is wrong with one of the customer's details; may hold a character that the customer typed."""
-    kind = Problem(problem.problem)
-    return translate(PROBLEMS.get((problem.field, kind), _ANY_FIELD[kind])).format(problem.detail)
+    return problem_text(problem.field, problem.problem).format(problem.detail)
+
+
+def problem_text(field: str, problem: str) -> str:
+    """Return the text about such a problem with its ``{}`` still in it, for a script that says it at once."""
+    kind = Problem(problem)
+    return translate(PROBLEMS.get((field, kind), _ANY_FIELD[kind]))
 
 
 def advice(state: State, error_code: str, parameter: str) -> Advice:

@@ -67,7 +67,7 @@ def test_every_field_is_complained_of_at_once(app: Flask) -> None:
     form = posted(app, name="", phone="x", email="x", store=None, amount="1")
 
     assert [(each.anchor, each.label) for each in form.complaints] == [
-        ("zeus-store", "コンビニ"),
+        ("zeus-store-0", "コンビニ"),
         ("zeus-name", "お名前（カタカナ）"),
         ("zeus-phone", "電話番号"),
         ("zeus-email", "メールアドレス"),
