@@ -106,6 +106,14 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What a payment's own rows do not say: whether a person must look, and when its money was first told of."""
+
+    under_review: bool
+    paid_at: datetime | None
+
+
+@dataclass(frozen=True)
 class Sweep:
     """What one sweep did."""
 
@@ -274,6 +282,17 @@ class Payments:
         """Read one payment with its applications, detached: no connection is held afterwards."""
         return self._database.read(
             lambda session: session.scalar(sa.select(Payment).where(Payment.token == token))
+        )
+
+    def standing(self, payment: Payment) -> Standing:
+        """Read how a payment stands beyond its state; no connection is held afterwards."""
+        asked = sa.select(Review.id).where(Review.payment_id == _id_of(payment), Review.resolved_at.is_(None))
+        leading = payment.application
+        told = sa.select(sa.func.min(Event.occurred_at)).where(
+            Event.application_id == (leading.id if leading else None), Event.kind.in_(_TELLS_OF_MONEY)
+        )
+        return self._database.read(
+            lambda session: Standing(bool(session.scalar(sa.select(asked.exists()))), session.scalar(told))
         )
 
     def obstacle(self, payment: Payment) -> Obstacle | None:
@@ -1062,6 +1081,7 @@ _INPUT_OF = {
     Outcome.unknown: Input.UNKNOWN,
 }
 _DECISIONS = frozenset({Input.RESOLVED_RECEIVED, Input.RESOLVED_CONFIRMED, Input.RESOLVED_CANCELLED})
+_TELLS_OF_MONEY = (EventKind.PAYMENT_RECEIVED, EventKind.SALE_CONFIRMED)
 _MONEY_QUESTIONS = (ReviewReason.PAID_AFTER_CLOSE, ReviewReason.PAID_TWICE, ReviewReason.PAID_AFTER_CANCEL)
 #: A slip in one of these has been replaced already; a further re-issue replaces its successor.
 _REPLACED = frozenset(

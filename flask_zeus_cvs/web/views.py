@@ -1,4 +1,4 @@
-"""The three routes: checkout and result for customers, callback for ZEUS. Each finds, calls and answers.
+"""The routes: checkout, result and what belongs to it for customers, callback for ZEUS. Each finds, calls and answers.
 
 No view holds a database connection of ours while ZEUS is awaited, and none reads a notice before the guard
 has let its sender pass.
@@ -10,6 +10,7 @@ import logging
 import re
 import traceback
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ from flask import (
     abort,
     current_app,
     g,
+    jsonify,
     make_response,
     redirect,
     render_template,
@@ -31,15 +33,20 @@ from werkzeug.exceptions import HTTPException
 
 from flask_zeus_cvs.clock import JST, now
 from flask_zeus_cvs.exceptions import InvalidCustomer, NotPayable, UnreadableNotice, ZeusCVSError
-from flask_zeus_cvs.lifecycle import HOLDS_MONEY, State
+from flask_zeus_cvs.lifecycle import State
 from flask_zeus_cvs.models import Application, Payment
 from flask_zeus_cvs.payments import MAX_RAW, Payments, payments_of
 from flask_zeus_cvs.protocol.codes import STORES, Store
 from flask_zeus_cvs.protocol.messages import Notice
 from flask_zeus_cvs.settings import Settings
 from flask_zeus_cvs.web import wording
+from flask_zeus_cvs.web.calendar import Deadline, calendar_file
 from flask_zeus_cvs.web.forms import CheckoutForm
 from flask_zeus_cvs.web.guard import Caller, Refusal, parsed_address, refusal, shown
+from flask_zeus_cvs.web.numbers import numbers_of
+from flask_zeus_cvs.web.progress import Progress
+from flask_zeus_cvs.web.qr import available as qr_available
+from flask_zeus_cvs.web.qr import qr_code
 from flask_zeus_cvs.web.refusals import refusals_of
 from flask_zeus_cvs.web.texts import in_templates, translate
 from flask_zeus_cvs.web.wording import FORM_FIELDS
@@ -80,7 +87,7 @@ _PRIVATE = MappingProxyType(
         "X-Content-Type-Options": "nosniff",
     }
 )
-_PAGES = frozenset({"zeus_cvs.checkout", "zeus_cvs.result"})
+_PAGES = frozenset(f"zeus_cvs.{each}" for each in ("checkout", "result", "result_state", "deadline", "qr"))
 _CALLBACK = "zeus_cvs.callback"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -96,6 +103,9 @@ def make_blueprint(settings: Settings) -> Blueprint:
     )
     blueprint.add_url_rule("/checkout/<token>", "checkout", checkout, methods=["GET", "POST"])
     blueprint.add_url_rule("/result/<token>", "result", result, methods=["GET"])
+    blueprint.add_url_rule("/result/<token>/state", "result_state", result_state, methods=["GET"])
+    blueprint.add_url_rule("/result/<token>/deadline.ics", "deadline", deadline, methods=["GET"])
+    blueprint.add_url_rule("/result/<token>/qr.svg", "qr", qr, methods=["GET"])
     blueprint.add_url_rule(
         "/callback/<callback_token>" if settings.callback_token else "/callback",
         "callback",
@@ -134,24 +144,42 @@ def checkout(token: str) -> ResponseReturnValue:
 def result(token: str) -> ResponseReturnValue:
     """Show how the payment stands."""
     payments = payments_of(current_app)
-    payment = _find(payments, token)
-    application, state = payment.application, _shown_state(payment)
-    obstacle = payments.obstacle(payment)
-    if state is State.OPEN and obstacle is None:
-        return redirect(url_for("zeus_cvs.checkout", token=payment.token), 303)
+    progress = Progress.of(payments, _find(payments, token))
+    if progress.state is State.OPEN and progress.obstacle is None:
+        return redirect(url_for("zeus_cvs.checkout", token=progress.payment.token), 303)
     page = _page(
         payments.settings,
-        _result_template(state, application),
-        payment=payment,
-        application=application,
-        store=wording.in_words(STORES[application.store]) if application else None,
-        obstacle=obstacle,
-        state=state,
-        **_particulars(state, application),
+        _result_template(progress.state, progress.application),
+        **_told(progress),
     )
-    if state in _REFRESH:
-        page.headers["Refresh"] = str(_REFRESH[state] if obstacle else _REFRESH_SLOWLY)
+    if progress.state in _REFRESH:
+        page.headers["Refresh"] = str(_REFRESH[progress.state] if progress.obstacle else _REFRESH_SLOWLY)
     return page
+
+
+def result_state(token: str) -> ResponseReturnValue:
+    """Tell the page's script whether the page would be another by now; nothing else is in the answer."""
+    payments = payments_of(current_app)
+    progress = Progress.of(payments, _find(payments, token))
+    return jsonify(state=progress.state.value, version=progress.version)
+
+
+def deadline(token: str) -> ResponseReturnValue:
+    """Answer with the deadline as a calendar file, as long as the slip waits to be paid."""
+    payments = payments_of(current_app)
+    progress = Progress.of(payments, _find(payments, token))
+    entry = _calendar_entry(progress) or abort(404)
+    answer = Response(calendar_file(entry, now()), mimetype="text/calendar")
+    answer.headers["Content-Disposition"] = 'inline; filename="deadline.ics"'
+    return answer
+
+
+def qr(token: str) -> ResponseReturnValue:
+    """Answer with the result page's link as a QR code; 404 without the extra ``qr``."""
+    payment = _find(payments_of(current_app), token)
+    if not qr_available():
+        abort(404)
+    return Response(qr_code(_link(payment)), mimetype="image/svg+xml")
 
 
 def _find(payments: Payments, token: str) -> Payment:
@@ -205,33 +233,82 @@ def _recall_refusal(form: CheckoutForm, application: Application | None) -> None
         form.say("store", translate(wording.OTHER_STORE))
 
 
-def _shown_state(payment: Payment) -> State:
-    """The payment's state; a customer who has paid is told so even where the shop has closed the payment."""
-    application = payment.application
-    if application is not None and application.state in HOLDS_MONEY:
-        return application.state
-    return payment.state
-
-
 def _result_template(state: State, application: Application | None) -> str:
     own = state is State.AWAITING_PAYMENT and application is not None
     page = f"{STORES[application.store].slug}.html" if own and application else RESULT_PAGES[state]
     return f"zeus_cvs/result/{page}"
 
 
-def _particulars(state: State, application: Application | None) -> dict[str, Any]:
-    """What only some of the result pages need."""
-    if application is None:
-        return {}
-    if state in (State.DECLINED, State.FAILED):
-        return {"advice": wording.advice(state, application.error_code, application.parameter)}
-    if application.deadline is None or application.pay_limit is None:
-        return {}
+def _told(progress: Progress) -> dict[str, Any]:
+    """What the result pages are told; each of them uses what it needs."""
+    application = progress.application
+    token = progress.payment.token
     return {
-        "deadline": wording.last_day(application.pay_limit),
-        "days_left": wording.days_left(application.pay_limit, now().astimezone(JST).date()),
-        "overdue": application.deadline <= now(),
+        "payment": progress.payment,
+        "application": application,
+        "state": progress.state,
+        "obstacle": progress.obstacle or ("review" if progress.under_review else None),
+        "under_review": progress.under_review,
+        "home_next": progress.home_next,
+        "may_change": progress.may_change,
+        "version": progress.version,
+        "overdue": progress.overdue,
+        "days_left": progress.days_left,
+        "page_url": _link(progress.payment),
+        "calendar_url": url_for("zeus_cvs.deadline", token=token) if _calendar_entry(progress) else "",
+        "qr_url": url_for("zeus_cvs.qr", token=token) if qr_available() else "",
+        **(_paid(progress.paid_at) if progress.paid_at else {}),
+        **(_slip(progress, application) if application else {}),
     }
+
+
+def _slip(progress: Progress, application: Application) -> dict[str, Any]:
+    store = wording.in_words(STORES[application.store])
+    told: dict[str, Any] = {"store": store, "numbers": numbers_of(application, store)}
+    if progress.state in (State.DECLINED, State.FAILED):
+        told["advice"] = wording.advice(progress.state, application.error_code, application.parameter)
+    if application.pay_limit is not None and application.deadline is not None:
+        told["deadline"] = wording.last_day(application.pay_limit)
+        told["deadline_iso"] = f"{application.pay_limit.isoformat()}T23:59+09:00"
+    told["phone_ending"] = application.customer.phone[-4:]
+    return told
+
+
+def _paid(moment: datetime) -> dict[str, Any]:
+    moment = moment.astimezone(JST)
+    return {"paid_at": wording.moment(moment), "paid_at_iso": moment.isoformat(timespec="minutes")}
+
+
+def _calendar_entry(progress: Progress) -> Deadline | None:
+    """What a calendar is told, while a slip with a known deadline waits to be paid."""
+    payment, application = progress.payment, progress.application
+    if (
+        not progress.awaited
+        or application is None
+        or application.deadline is None
+        or not application.pay_limit
+    ):
+        return None
+    store = wording.in_words(STORES[application.store]).name
+    return Deadline(
+        key=payment.token,
+        edition=len(payment.applications),
+        day=application.pay_limit,
+        title=translate("コンビニ払いの期限（{store}、23:59まで）", store=store),
+        place=store,
+        text=translate(
+            "ご注文番号: {reference}\nお支払い金額: {amount}円\nお支払い番号: {link}",
+            reference=payment.reference,
+            amount=f"{payment.amount:,}",
+            link=_link(payment),
+        ),
+        link=_link(payment),
+    )
+
+
+def _link(payment: Payment) -> str:
+    """The whole address of the result page, under the host that the customer has asked."""
+    return url_for("zeus_cvs.result", token=payment.token, _external=True)
 
 
 def _form_page(payments: Payments, payment: Payment, form: CheckoutForm, status: int = 200) -> Response:

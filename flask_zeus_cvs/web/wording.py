@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from types import MappingProxyType
 
 from flask_zeus_cvs.exceptions import InvalidField
@@ -282,14 +282,22 @@ def in_words(store: StoreInfo) -> StoreInfo:
 
 def last_day(day: date) -> str:
     """Write the last day for paying as people read it."""
-    return translate(
-        "{year}年{month}月{day}日（{weekday}）23:59まで",
-        year=day.year,
-        month=day.month,
-        month_name=translate(_MONTHS[day.month - 1]),
-        day=day.day,
-        weekday=translate(_WEEKDAYS[day.weekday()]),
-    )
+    return translate("{year}年{month}月{day}日（{weekday}）23:59まで", **_spelled(day))
+
+
+def moment(at: datetime) -> str:
+    """Write a time of Japan's as people read it, to the minute."""
+    return translate("{year}年{month}月{day}日（{weekday}）{time}", time=f"{at:%H:%M}", **_spelled(at.date()))
+
+
+def _spelled(day: date) -> dict[str, object]:
+    return {
+        "year": day.year,
+        "month": day.month,
+        "month_name": translate(_MONTHS[day.month - 1]),
+        "day": day.day,
+        "weekday": translate(_WEEKDAYS[day.weekday()]),
+    }
 
 
 def days_left(day: date, today: date) -> str:
@@ -297,4 +305,6 @@ def days_left(day: date, today: date) -> str:
     left = (day - today).days
     if left < 0:
         return ""
-    return translate_count("あと{count}日", "あと{count}日", left) if left else translate("本日まで")
+    if left < 2:
+        return translate("明日まで") if left else translate("本日まで")
+    return translate_count("あと{count}日", "あと{count}日", left)

@@ -36,6 +36,12 @@ def said(shop: Shop, payment: Payment) -> str:
     return text_of(answer)
 
 
+def numbers_on(page: str) -> list[tuple[str, str]]:
+    """The numbers that can be copied from a page, each under its name; their groups are only tags between digits."""
+    rows = re.findall(r'<dt>([^<]+)</dt>\s*<dd class="zeus-digits">(.+?)</dd>', page)
+    return [(label, re.sub("<[^>]+>", "", digits)) for label, digits in rows]
+
+
 @pytest.mark.parametrize(
     ("state", "heading"),
     [
@@ -64,7 +70,7 @@ def test_every_state_has_its_page(sqlite_shop: Shop, state: State, heading: str)
     assert f"<h1>{heading}</h1>" in answer.text
     assert "A-1001" in said
     assert "3,000円" in said
-    assert '<a href="/orders/A-1001">お店に戻る</a>' in answer.text
+    assert len(re.findall('<a [^>]*href="/orders/A-1001">お店に戻る</a>', answer.text)) == 1
     assert answer.headers["Cache-Control"] == "no-store"
     assert ("Refresh" in answer.headers) is (state in (State.SUBMITTING, State.UNKNOWN))
 
@@ -88,7 +94,9 @@ def test_payment_without_an_application_leads_to_the_form(sqlite_shop: Shop) -> 
 @pytest.mark.parametrize("state", [each for each in STATES if each is not State.AWAITING_PAYMENT])
 def test_numbers_are_shown_only_while_they_can_be_paid(sqlite_shop: Shop, state: State) -> None:
     """Whoever has paid, or must not pay, is shown no numbers to pay with."""
-    assert NUMBERS["pay_no1"] not in said(sqlite_shop, payment_in(sqlite_shop, state, **NUMBERS))
+    page = Browser(sqlite_shop.app).result(payment_in(sqlite_shop, state, **NUMBERS)).text
+
+    assert NUMBERS["pay_no1"] not in re.sub("<[^>]+>", "", page)
 
 
 # The numbers
@@ -112,7 +120,7 @@ def test_numbers_bear_the_stores_names_in_the_stores_order(
     payment = payment_in(sqlite_shop, State.AWAITING_PAYMENT, store, **NUMBERS)
     page = Browser(sqlite_shop.app).result(payment).text
 
-    assert re.findall(r'<dt>([^<]+)</dt>\s*<dd class="zeus-digits">([^<]+)</dd>', page) == labels
+    assert numbers_on(page) == labels
     assert f"{STORES[store].name}でのお支払い方法" in page
     assert page.count("<li>") >= 3
 
@@ -172,9 +180,9 @@ def test_a_re_issued_slip_replaces_the_old_one(sqlite_shop: Shop) -> None:
     sqlite_shop.zeus.receive(
         f"status=01&order_no=0002-1&sendid={application.sendid}&money=3000&pay_no1=555666".encode()
     )
-    page = said(sqlite_shop, payment)
+    page = Browser(sqlite_shop.app).result(payment).text
 
-    assert "555666" in page
+    assert numbers_on(page) == [("受付番号", "555666")]
     assert "1234567890123" not in page
 
 
@@ -236,7 +244,7 @@ def test_expired_slip_leads_to_a_new_application(sqlite_shop: Shop) -> None:
     answer = Browser(sqlite_shop.app).result(payment)
 
     assert f'href="/zeus-cvs/checkout/{payment.token}"' in answer.text
-    assert "すでにお支払いになった場合" in text_of(answer)
+    assert "もう一度お申し込みにならないでください" in text_of(answer)
 
 
 @pytest.mark.parametrize("swept", [False, True])
