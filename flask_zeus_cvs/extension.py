@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Blueprint, Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_zeus_cvs.cli import make_commands
@@ -18,6 +18,7 @@ from flask_zeus_cvs.outbox import Outbox, Summary
 from flask_zeus_cvs.payments import EXTENSION, Payments, Receipt, Sweep, payments_of
 from flask_zeus_cvs.protocol.codes import Store
 from flask_zeus_cvs.settings import Settings
+from flask_zeus_cvs.web import originals
 from flask_zeus_cvs.web.views import make_blueprint
 
 
@@ -50,7 +51,7 @@ class ZeusCVS:
         outbox = Outbox(app, database, settings)
         app.extensions[EXTENSION] = Payments(app, database, settings, Gateway(settings), outbox)
         app.before_request(_start)
-        app.register_blueprint(make_blueprint(settings))
+        app.register_blueprint(_pages(settings))
         app.cli.add_command(make_commands(settings))
 
     def create_payment(
@@ -118,6 +119,12 @@ class ZeusCVS:
     @property
     def _payments(self) -> Payments:
         return payments_of(current_app._get_current_object())  # type: ignore[attr-defined]
+
+
+def _pages(settings: Settings) -> Blueprint:
+    blueprint = make_blueprint(settings)
+    blueprint.jinja_loader = originals.loader()
+    return blueprint
 
 
 def _start() -> None:

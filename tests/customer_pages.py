@@ -6,7 +6,7 @@ A page that is missing here is seen by nobody: a test compares the table with th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -23,7 +23,8 @@ from werkzeug.test import TestResponse
 
 from flask_zeus_cvs import Customer, State, ZeusCVS
 from flask_zeus_cvs.clock import JST, now
-from flask_zeus_cvs.models import Application, Payment
+from flask_zeus_cvs.lifecycle import EventKind
+from flask_zeus_cvs.models import Application, Event, Payment, Review, ReviewReason
 from flask_zeus_cvs.protocol.codes import STORES, Store
 from tests.conftest import CLIENT_IP
 from tests.visitors import Browser
@@ -81,6 +82,8 @@ class Shown:
     #: What the customer types and chooses, and whether they send it.
     typed: Mapping[str, str] | None = None
     sent: bool = False
+    #: Why a person must look at the payment.
+    review: ReviewReason | None = None
     #: A part of the page, opened by one tap on the link to it.
     part: str = ""
     away: bool = False
@@ -95,7 +98,7 @@ class Shown:
 
 
 def _result(name: str, template: str, state: State, **how: Any) -> Shown:
-    own = {key: how.pop(key) for key in ("payment", "changes", "part") if key in how}
+    own = {key: how.pop(key) for key in ("payment", "changes", "part", "review") if key in how}
     return Shown(name, f"result/{template}.html", state, Slip(how.pop("stored", state), **how), **own)
 
 
@@ -165,6 +168,7 @@ SLIPS: tuple[Shown, ...] = (
     _waiting("lawson-overdue", Store.LAWSON, days=-1),
     _waiting("ministop-numbers-by-mail", Store.MINISTOP, numbers=False, days=None),
     _waiting("seicomart-test", Store.SEICOMART, values={"test": True}),
+    _waiting("lawson-under-review", Store.LAWSON, review=ReviewReason.WRONG_AMOUNT),
     _waiting(
         "daily-yamazaki-long-reference",
         Store.DAILY_YAMAZAKI,
@@ -200,6 +204,7 @@ OUTCOMES: tuple[Shown, ...] = (
     Shown("offer-swept", "result/expired.html", State.EXPIRED, changes={"expired_at": _ago(minutes=1)}),
     _result("paid", "paid", State.RECEIVED, store=Store.FAMILYMART),
     _result("paid-confirmed", "paid", State.CONFIRMED, store=Store.SEVEN_ELEVEN),
+    _result("paid-under-review", "paid", State.RECEIVED, review=ReviewReason.PAID_TWICE),
     _result("cancelled", "cancelled", State.CANCELLED),
     _result("superseded", "superseded", State.SUPERSEDED),
     _result("after-cancel-received", "after_cancel", State.RECEIVED_AFTER_CANCEL),
@@ -218,12 +223,23 @@ OUTCOMES: tuple[Shown, ...] = (
 PAGES = (*FORMS, *SLIPS, *OUTCOMES)
 
 
+def language_of_the_browser() -> str | None:
+    """Choose a language as a shop does that lets its customers' browsers choose."""
+    return request.accept_languages.best_match(LANGUAGES)
+
+
 class Stage:
-    """A small shop with our pages in it; its customers' browsers choose the language."""
+    """A small shop with our pages in it."""
 
     def __init__(
-        self, folder: Path, *, babel: bool = True, templates: Path | None = None, **settings: Any
+        self,
+        folder: Path,
+        *,
+        select: Callable[[], str | None] | None = language_of_the_browser,
+        templates: Path | None = None,
+        **settings: Any,
     ) -> None:
+        """Two in one folder share a database. Without `select`, the shop does without Flask-Babel."""
         self.app = Flask(__name__, template_folder=str(templates or folder / "templates"))
         self.app.config.update(
             TESTING=True,
@@ -235,8 +251,8 @@ class Stage:
         self.app.config.update({f"ZEUS_CVS_{key}": value for key, value in settings.items()})
         self.db = SQLAlchemy(self.app)
         self.zeus = ZeusCVS(self.app, self.db)
-        if babel:
-            Babel(self.app, locale_selector=_language_of_the_browser)
+        if select is not None:
+            Babel(self.app, locale_selector=select)
         #: What browsers told of breaches of the policy.
         self.reports: list[str] = []
         #: The template of each page that was shown, by its path.
@@ -252,6 +268,8 @@ class Stage:
             payment = self._payment(shown)
             if shown.slip is not None:
                 payment.applications.append(self._application(shown.slip))
+                self.db.session.flush()
+            self.db.session.add_all(_beside(shown, payment))
             for name, value in shown.changes.items():
                 setattr(payment, name, value() if callable(value) else value)
             self.db.session.commit()
@@ -313,6 +331,15 @@ class Stage:
         self.templates[request.path] = str(template.name)
 
 
+def _beside(shown: Shown, payment: Payment) -> Iterator[Event | Review]:
+    """Make what belongs to a payment and stands in tables of its own."""
+    if shown.review is not None:
+        yield Review(reason=shown.review, payment_id=payment.id)
+    if shown.state in (State.RECEIVED, State.CONFIRMED):
+        heard = {"payment_id": payment.id, "application_id": payment.applications[0].id}
+        yield Event(kind=EventKind.PAYMENT_RECEIVED, occurred_at=now() - timedelta(hours=2), **heard)
+
+
 class _Entrance:
     """Lets a customer with ``?from=away`` in the address come from elsewhere."""
 
@@ -328,7 +355,3 @@ class _Entrance:
 def _be_strict(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = POLICY
     return response
-
-
-def _language_of_the_browser() -> str | None:
-    return request.accept_languages.best_match(LANGUAGES)
