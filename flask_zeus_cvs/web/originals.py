@@ -1,7 +1,7 @@
 """Our own templates under a second name, so that a shop's template can extend the very one that it stands in for.
 
-``templates/zeus_cvs/result/paid.html`` of a shop replaces ours; with ``{% extends "zeus_cvs_original/result/paid.html" %}``
-it replaces one block of it.
+A shop's ``templates/zeus_cvs/result/paid.html`` replaces ours; if it begins with
+``{% extends "zeus_cvs_original/result/paid.html" %}``, it replaces no more than the blocks that it has.
 """
 
 from __future__ import annotations
