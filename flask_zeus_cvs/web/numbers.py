@@ -16,6 +16,10 @@ from flask_zeus_cvs.protocol.codes import Store, StoreInfo
 #: Where the store's machine does not ask for ``pay_no1`` first.
 _ORDER: Mapping[Store, tuple[str, ...]] = MappingProxyType({Store.FAMILYMART: ("pay_no2", "pay_no1")})
 _USUAL_ORDER = ("pay_no1", "pay_no2")
+#: Where the machine asks for the customer's telephone number, too.
+_ASK_FOR_PHONE = frozenset({Store.SEICOMART})
+#: Digits of a telephone number that remind its owner which one it is, and tell nobody else.
+_REMINDING = 4
 
 #: How many characters each group has, by the length of the number.
 GROUPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
@@ -60,3 +64,8 @@ def numbers_of(application: Application, store: StoreInfo) -> tuple[Number, ...]
     values = {"pay_no1": application.pay_no1, "pay_no2": application.pay_no2}
     order = _ORDER.get(store.store, _USUAL_ORDER)
     return tuple(Number(name, label, values[name]) for name in order if (label := labels[name]))
+
+
+def phone_ending_of(application: Application) -> str:
+    """Return the end of the telephone number that the store will ask for; blank where none does, or none is known."""
+    return application.customer.phone[-_REMINDING:] if application.store in _ASK_FOR_PHONE else ""

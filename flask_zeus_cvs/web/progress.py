@@ -57,7 +57,7 @@ class Progress:
     @property
     def home_next(self) -> bool:
         """Whether there is nothing left to do here, so that the way back to the shop is the next thing."""
-        return self.obstacle is not None and self.state in _AT_AN_END
+        return self.overdue or (self.obstacle is not None and self.state in _AT_AN_END)
 
     @property
     def awaited(self) -> bool:

@@ -43,7 +43,7 @@ from flask_zeus_cvs.web import wording
 from flask_zeus_cvs.web.calendar import Deadline, calendar_file
 from flask_zeus_cvs.web.forms import CheckoutForm
 from flask_zeus_cvs.web.guard import Caller, Refusal, parsed_address, refusal, shown
-from flask_zeus_cvs.web.numbers import numbers_of
+from flask_zeus_cvs.web.numbers import numbers_of, phone_ending_of
 from flask_zeus_cvs.web.progress import Progress
 from flask_zeus_cvs.web.qr import available as qr_available
 from flask_zeus_cvs.web.qr import qr_code
@@ -270,7 +270,7 @@ def _slip(progress: Progress, application: Application) -> dict[str, Any]:
     if application.pay_limit is not None and application.deadline is not None:
         told["deadline"] = wording.last_day(application.pay_limit)
         told["deadline_iso"] = f"{application.pay_limit.isoformat()}T23:59+09:00"
-    told["phone_ending"] = application.customer.phone[-4:]
+    told["phone_ending"] = phone_ending_of(application)
     return told
 
 
