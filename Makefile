@@ -5,7 +5,7 @@ PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 PY := .venv/bin/python
 CODE := flask_zeus_cvs example_shop tests
 
-.PHONY: help demo test torture fuzz bench texts check wheel clean
+.PHONY: help demo test torture fuzz bench texts screenshots check wheel clean
 help:
 	@echo "make demo     run the example shop and the sandbox   (PORT=5000 SANDBOX_PORT=5001)"
 	@echo "make test     run all tests                          (ARGS='-k lawson' for some of them)"
@@ -13,6 +13,7 @@ help:
 	@echo "make fuzz     throw mutated notices and answers at it (COUNT=200000 SEED=1)"
 	@echo "make bench    payments per second through the sandbox (ARGS='--count 5000')"
 	@echo "make texts    gather the customer's texts, bring the translations up to date"
+	@echo "make screenshots   take a picture of every page of the customer's (ARGS='--only lawson', ARGS=--papers)"
 	@echo "make check    lint, formatting, types, and who imports whom"
 	@echo "make wheel    build the package into dist/"
 	@echo "make clean    remove .venv and what was built"
@@ -40,6 +41,9 @@ check: .venv/check-installed
 
 texts: .venv/test-installed
 	@$(PY) -m tests.catalogs
+
+screenshots: .venv/test-installed
+	@$(PY) -m tests.screenshots $(ARGS)
 
 wheel: .venv/test-installed
 	$(PY) -m build

@@ -28,6 +28,16 @@ from tests.servers import Server, Unavailable
 
 CLIENT_IP = "1234567890"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+#: Silent on the network, and able to run as root.
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-background-networking",
+    "--disable-sync",
+]
 CUSTOMER = Customer("ヤマダ　タロウ", "09012345678", "taro@example.com")
 
 
@@ -56,17 +66,7 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def browser_type_launch_args(chromium: str) -> dict[str, Any]:
     """How pytest-playwright starts the browser: Debian's own, silent on the network."""
-    flags = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-component-update",
-    ]
-    return {
-        "executable_path": chromium,
-        "args": [*flags, "--disable-background-networking", "--disable-sync"],
-    }
+    return {"executable_path": chromium, "args": CHROMIUM_FLAGS}
 
 
 @pytest.fixture(scope="session")

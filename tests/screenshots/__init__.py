@@ -1,0 +1,1 @@
+"""``make screenshots``: pictures of every page that a customer can see, to be looked at by people."""
