@@ -53,15 +53,12 @@
       if (text !== notice.textContent) notice.textContent = text;
     };
     name.addEventListener("input", (event) => {
-      if (event.isComposing) return;
-      setRight(name);
-      judge();
+      if (!event.isComposing) judge();
     });
     name.addEventListener("compositionend", judge);
     name.addEventListener("change", () => {
       const written = katakana(name.value);
       if (written !== name.value) name.value = written;
-      setRight(name);
       judge();
     });
     if (name.getAttribute("aria-invalid") !== "true") judge();
@@ -69,12 +66,10 @@
 
   // What is wrong. Only what is missing is said here: the server finds nothing else in a blank line either.
 
-  const told = new Set();
   const isBlank = (input) => !input.value.replace(UNSEEN, "").replace(SPACES, "");
 
   function setWrong(part, before) {
     setRight(part);
-    told.add(part);
     const error = document.createElement("p");
     error.className = "zeus-error";
     error.id = part.id + "-error";
@@ -89,7 +84,6 @@
     const error = document.getElementById(part.id + "-error");
     if (!error) return;
     error.remove();
-    told.delete(part);
     box(part).classList.remove("zeus-wrong");
     part.removeAttribute("aria-invalid");
     if (described(part)) part.setAttribute("aria-describedby", described(part));
@@ -147,16 +141,15 @@
   });
 
   // Coming back with the browser's own button: what was typed may have come back, too.
-  window.addEventListener("pageshow", () => {
-    if (button) free();
+  window.addEventListener("pageshow", (event) => {
+    if (button && event.persisted) free();
     if (known && lines.some((each) => each.value !== each.defaultValue)) known.open = true;
   });
 
   if (name) watchName();
   if (stores) stores.addEventListener("change", () => setRight(stores));
-  lines.forEach((each) => each.addEventListener("input", () => {
-    if (told.has(each) && !isBlank(each)) setRight(each);
-  }));
+  // What was said of a line was said of what stood there before. Not on leaving it: nothing may move under a finger.
+  lines.forEach((each) => each.addEventListener("input", () => setRight(each)));
   if (known) {
     known.querySelector("summary").addEventListener("click", () => setTimeout(() => lines[0].focus()));
   }

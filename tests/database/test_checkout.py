@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from flask_zeus_cvs.payments import Payments
 from flask_zeus_cvs.protocol.codes import STORES, Store
 from flask_zeus_cvs.protocol.fields import Problem
 from flask_zeus_cvs.protocol.messages import ApplicationRequest
-from flask_zeus_cvs.web import wording
+from flask_zeus_cvs.web import views, wording
 from tests.conftest import CUSTOMER, Shop, ShopMaker, accepted
 from tests.visitors import FORM, Browser, text_of
 
@@ -82,6 +83,115 @@ def test_details_from_the_shop_are_filled_in(sqlite_shop: Shop) -> None:
     assert checked_store(page) is None
 
 
+def test_known_details_are_read_and_not_typed(sqlite_shop: Shop) -> None:
+    """Details that the shop has passed stand as a summary; the inputs are behind it, and are sent all the same."""
+    browser = Browser(sqlite_shop.app)
+    page = browser.checkout(sqlite_shop.payment(customer=CUSTOMER))
+
+    assert "<details" in page.text
+    assert "ヤマダ タロウ 09012345678 taro@example.com 変更する" in text_of(page)
+    assert "<details" not in browser.checkout(sqlite_shop.payment(reference="other")).text
+
+
+@pytest.mark.parametrize(
+    ("customer", "typed"),
+    [
+        (Customer(name="ヤマダ", phone="0312345678"), {}),
+        (Customer(name="山田", phone="0312345678", email="a@example.com"), {}),
+        (CUSTOMER, {"phone": "0312345678"}),
+        (CUSTOMER, {"phone": "1"}),
+    ],
+)
+def test_details_that_need_a_look_are_open(
+    sqlite_shop: Shop, customer: Customer, typed: dict[str, str]
+) -> None:
+    """Nothing is hidden that is missing, wrong, or not what the shop has passed."""
+    browser, payment = Browser(sqlite_shop.app), sqlite_shop.payment(customer=customer)
+    known = {"name": customer.name, "phone": customer.phone, "email": customer.email}
+    page = browser.apply(payment, **{**known, **typed, "store": None})
+
+    assert page.status_code == 422
+    assert "<details" not in page.text
+
+
+def test_known_details_stay_a_summary_when_the_store_is_missing(sqlite_shop: Shop) -> None:
+    """A complaint about the store does not ask for details that are right."""
+    payment = sqlite_shop.payment(customer=CUSTOMER)
+    known = {"name": CUSTOMER.name, "phone": CUSTOMER.phone, "email": CUSTOMER.email}
+    page = Browser(sqlite_shop.app).apply(payment, **known, store=None)
+
+    assert page.status_code == 422
+    assert "<details" in page.text
+
+
+@pytest.mark.parametrize(
+    ("days", "told"), [(None, "お支払い期限 次の画面に表示します"), (7, "お支払い期限 お申し込みから7日以内")]
+)
+def test_page_tells_the_deadline_as_far_as_it_is_known(
+    make_shop: ShopMaker, days: int | None, told: str
+) -> None:
+    """The shop's own number of days if it sends one; else where the deadline will be told."""
+    shop = make_shop(**({"PAY_WITHIN_DAYS": days} if days else {}))
+
+    assert told in text_of(Browser(shop.app).checkout(shop.payment()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"), [({}, True), ({"REDIRECT_711": False}, False), ({"STORES": "D002,D030"}, False)]
+)
+def test_page_tells_that_seven_elevens_number_is_elsewhere(
+    make_shop: ShopMaker, settings: dict[str, Any], told: bool
+) -> None:
+    """Said only where customers are led away."""
+    shop = make_shop(**settings)
+
+    assert ("別のページ（収納代行会社）" in text_of(Browser(shop.app).checkout(shop.payment()))) is told
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("name", {"type": "text", "autocomplete": "name", "autocapitalize": "none", "spellcheck": "false"}),
+        ("phone", {"type": "tel", "autocomplete": "tel", "inputmode": "tel"}),
+        (
+            "email",
+            {
+                "type": "email",
+                "autocomplete": "email",
+                "inputmode": "email",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+                "enterkeyhint": "send",
+            },
+        ),
+    ],
+)
+def test_every_field_brings_its_keyboard(sqlite_shop: Shop, name: str, attributes: dict[str, str]) -> None:
+    """Telephones show the right keys and offer what they know; nothing is capitalised or underlined."""
+    page = Browser(sqlite_shop.app).checkout(sqlite_shop.payment()).text
+    (tag,) = re.findall(rf'<input[^>]*name="{name}"[^>]*>', page)
+
+    assert dict(re.findall(r'([a-z-]+)="([^"]*)"', tag)).items() >= attributes.items()
+
+
+def test_complaints_lead_to_their_fields(sqlite_shop: Shop) -> None:
+    """Each line of the summary is a link to an input of the page, the first store's for all of them."""
+    page = (
+        Browser(sqlite_shop.app).apply(sqlite_shop.payment(), store=None, name="", phone="1", email="x").text
+    )
+    links = re.findall(r'<li><a href="#([^"]+)">', page)
+
+    assert links == ["zeus-store-0", "zeus-name", "zeus-phone", "zeus-email"]
+    assert all(re.search(rf'<input[^>]*id="{each}"', page) for each in links)
+
+
+def test_every_store_has_a_colour() -> None:
+    """A store without one would stand there grey."""
+    sheet = (Path(views.__file__).parents[1] / "static" / "checkout.css").read_text("utf-8")
+
+    assert {info.slug for info in STORES.values()} == set(re.findall(r"\.zeus-store-(\w+) \{", sheet))
+
+
 def test_unknown_token_is_not_found(shop: Shop) -> None:
     """A token that is nobody's, or could be nobody's, is a 404 like any other."""
     shop.payment()
@@ -112,8 +222,7 @@ def test_page_runs_under_a_strict_policy(sqlite_shop: Shop, store: Store) -> Non
     for page in pages:
         assert not re.search(r"<script(?! src=)|<style|\sstyle=|\son\w+=|javascript:", page.text)
         assert all(
-            each.startswith("/zeus-cvs/")
-            for each in re.findall(r'(?:link[^>]*href|src)="([^"]+)', page.text)
+            each.startswith("/zeus-cvs/") for each in re.findall(r'(?:link[^>]*href|src)="([^"]+)', page.text)
         )
         assert page.headers["Cache-Control"] == "no-store"
         assert page.headers["Referrer-Policy"] == "same-origin"
