@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from example_shop.tests.running import RunningDemo
 from tests.browser.walking import (
     STORES,
+    change_details,
     choose_store,
     confirm_the_sale,
     fill_cart,
@@ -60,6 +61,7 @@ def test_the_numbers_are_found_again(page: Page, demo: RunningDemo) -> None:
 def test_a_wrong_detail_comes_back_with_its_message(page: Page, demo: RunningDemo) -> None:
     """The form names the character that is wrong and keeps what was typed; corrected, it goes through."""
     order_something(page, demo)
+    change_details(page)
     page.get_by_label("お名前").fill("山田　ハナコ")
     page.get_by_label("デイリーヤマザキ").check()
     page.get_by_role("button", name="お支払い番号を発行する").click()
