@@ -35,12 +35,21 @@ _CUT = """() => {
   const found = [], width = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth > width)
     found.push(`the page is ${document.documentElement.scrollWidth} wide in a window of ${width}`);
+  const inked = each => {
+    const range = document.createRange();
+    return each.matches("img, input, button, a") ? [each.getBoundingClientRect()] : [...each.childNodes]
+      .filter(node => node.nodeType === Node.TEXT_NODE && node.data.trim())
+      .flatMap(node => (range.selectNodeContents(node), [...range.getClientRects()]));
+  };
   for (const each of document.body.querySelectorAll("*")) {
     const style = getComputedStyle(each), box = each.getBoundingClientRect();
     const unseen = !box.width || style.visibility !== "visible" || box.width <= 1 || style.clipPath !== "none";
     if (unseen || each.closest("svg, [hidden]")) continue;
     const name = `<${each.nodeName.toLowerCase()} class="${each.className}">${each.textContent.trim().slice(0, 20)}`;
-    if (box.right > width + 1 || box.left < -1) found.push(`${name} sticks out: ${box.left} to ${box.right}`);
+    const out = inked(each).find(ink => ink.right > width + 1 || ink.left < -1);
+    if (out) found.push(`${name} sticks out: ${out.left} to ${out.right}`);
+    if (["auto", "scroll"].includes(style.overflowX) && each.scrollWidth > each.clientWidth + 1)
+      found.push(`${name} must be scrolled sideways`);
     const clips = style.overflowX !== "visible" || style.overflowY !== "visible";
     const isField = each.matches("input, select, textarea");
     if (!isField && clips && style.overflowY !== "auto" && style.overflowY !== "scroll" &&
