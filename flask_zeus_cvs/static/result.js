@@ -111,7 +111,7 @@
 
     if (opener) opener.addEventListener("click", () => { own = true; });
     close.addEventListener("click", leave);
-    counter.addEventListener("keydown", (event) => { if (event.key === "Escape") leave(event); });
+    addEventListener("keydown", (event) => { if (open && event.key === "Escape") leave(event); });
     addEventListener("hashchange", follow);
     document.addEventListener("visibilitychange", () => { if (open) stayAwake(); });
     follow();

@@ -174,7 +174,12 @@ def test_qr_code_carries_the_address_that_was_asked(
     shop = make_shop()
     payment = payment_in(shop, State.AWAITING_PAYMENT, **NUMBERS)
     drawn: list[str] = []
-    monkeypatch.setattr("flask_zeus_cvs.web.views.qr_code", lambda link: drawn.append(link) or b"<svg/>")
+
+    def draw(link: str) -> bytes:
+        drawn.append(link)
+        return b"<svg/>"
+
+    monkeypatch.setattr("flask_zeus_cvs.web.views.qr_code", draw)
     Browser(shop.app).http.get(f"/zeus-cvs/result/{payment.token}/qr.svg", base_url="https://shop.example.jp")
 
     assert drawn == [f"https://shop.example.jp/zeus-cvs/result/{payment.token}"]
