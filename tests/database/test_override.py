@@ -136,3 +136,21 @@ def test_the_shops_other_templates_are_left_alone(tmp_path: Path) -> None:
 
     assert set(stage.app.jinja_env.globals) == set(Flask(__name__).jinja_env.globals)
     stage.close()
+
+
+def test_every_block_is_documented() -> None:
+    """The page on templates names the blocks that a shop may count on: all that there are, where they are."""
+    paper = (TEMPLATES.parents[1] / "docs" / "8-pages.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([\w/]+\.html)`[^|]* \| ((?:`\w+`(?:, )?)+) \|$", paper, flags=re.M)
+    listed = {template: set(re.findall(r"`(\w+)`", names)) for template, names in rows}
+    there = {
+        path.relative_to(TEMPLATES / "zeus_cvs").as_posix(): _blocks(path)
+        for path in TEMPLATES.rglob("*.html")
+    }
+
+    assert all(names <= there[template] for template, names in listed.items())
+    assert set().union(*there.values()) == set().union(*listed.values())
+
+
+def _blocks(path: Path) -> set[str]:
+    return set(re.findall(r"\{%-? block (\w+)", path.read_text("utf-8")))
