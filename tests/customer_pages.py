@@ -119,7 +119,7 @@ def _ago(**length: float) -> Callable[[], datetime]:
     return lambda: now() - timedelta(**length)
 
 
-_REFUSED = {"days": None, "numbers": False}
+_REFUSED: Mapping[str, Any] = MappingProxyType({"days": None, "numbers": False})
 _LONG = "注文2026-KYOTO-UJI-0000000000000000000000000000000000000000000000000000001234"
 
 #: The checkout form.

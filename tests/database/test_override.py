@@ -40,11 +40,8 @@ def compare(tmp_path: Path) -> Iterator[Compare]:
             for shown in PAGES:
                 path_of_page = plain.bring(shown)
                 for language in LANGUAGES:
-                    yield (
-                        shown,
-                        language,
-                        *(_text(each, shown, path_of_page, language) for each in (plain, own)),
-                    )
+                    before, after = (_text(each, shown, path_of_page, language) for each in (plain, own))
+                    yield shown, language, before, after
 
     yield compare
     for stage in stages:

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import time_machine
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
 
 from example_shop.tests.running import serving
 from flask_zeus_cvs.clock import JST
@@ -41,8 +42,6 @@ BEST: tuple[tuple[str, str, int], ...] = (
     ("lawson", "ja", DESKTOP),
 )
 _QUALITY = 70
-#: Of the window's own scale, which is 2 for a phone.
-_SCALE = 1
 
 
 class Camera:
@@ -76,24 +75,24 @@ class Camera:
         page.pdf(path=path, format="A4")
 
     def _take_for_papers(self, shown: Shown) -> None:
-        """Take it again as WebP, a fraction of the bytes; Playwright itself writes PNG and JPEG only.
-
-        The page's link, another each time, and what comes after it are left out.
-        """
+        """Take it again as WebP, a fraction of the bytes; Playwright itself writes PNG and JPEG only."""
         page = self._watched.page
-        ends = page.locator(".zeus-keep").bounding_box() if page.locator(".zeus-keep").is_visible() else None
-        height = page.evaluate("() => document.documentElement.scrollHeight") if not shown.part else 740
-        clip = {
-            "x": 0,
-            "y": 0,
-            "width": self._width,
-            "height": ends["y"] if ends else height,
-            "scale": _SCALE,
-        }
-        how = {"format": "webp", "quality": _QUALITY, "captureBeyondViewport": True, "clip": clip}
+        how: dict[str, Any] = {"format": "webp", "quality": _QUALITY}
+        if not shown.part:
+            how |= {"captureBeyondViewport": True, "clip": {**self._worth_seeing(page), "scale": 1}}
         data = page.context.new_cdp_session(page).send("Page.captureScreenshot", how)["data"]
         PAPERS.mkdir(parents=True, exist_ok=True)
         (PAPERS / f"{shown}-{self._language}-{self._width}.webp").write_bytes(base64.b64decode(data))
+
+    def _worth_seeing(self, page: Page) -> FloatRect:
+        """The page without its margins; on a telephone, up to the page's link and what comes after it."""
+        page.evaluate("() => window.scrollTo(0, 0)")
+        whole, link = page.locator(".zeus-cvs").bounding_box(), page.locator(".zeus-keep")
+        assert whole is not None
+        if self._width == PHONE and link.count():
+            ends = link.bounding_box()
+            whole["height"] = ends["y"] - whole["y"] if ends else whole["height"]
+        return whole
 
 
 @contextmanager
