@@ -286,10 +286,13 @@ class Payments:
 
     def standing(self, payment: Payment) -> Standing:
         """Read how a payment stands beyond its state; no connection is held afterwards."""
-        asked = sa.select(Review.id).where(Review.payment_id == _id_of(payment), Review.resolved_at.is_(None))
+        ours = _id_of(payment)
+        asked = sa.select(Review.id).where(Review.payment_id == ours, Review.resolved_at.is_(None))
         leading = payment.application
         told = sa.select(sa.func.min(Event.occurred_at)).where(
-            Event.application_id == (leading.id if leading else None), Event.kind.in_(_TELLS_OF_MONEY)
+            Event.payment_id == ours,
+            Event.application_id == (leading.id if leading else None),
+            Event.kind.in_(_TELLS_OF_MONEY),
         )
         return self._database.read(
             lambda session: Standing(bool(session.scalar(sa.select(asked.exists()))), session.scalar(told))

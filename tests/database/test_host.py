@@ -562,13 +562,16 @@ def test_urls_outside_a_request(sqlite_shop: Shop, config: dict[str, str], start
 
 
 def test_urls_under_a_prefix_of_the_shops_own(make_shop: ShopMaker) -> None:
-    """ZEUS_CVS_URL_PREFIX moves all three routes."""
+    """ZEUS_CVS_URL_PREFIX moves every route."""
     shop = make_shop(URL_PREFIX="/pay/konbini")
     payment = shop.payment()
     assert payment.checkout_url == f"/pay/konbini/checkout/{payment.token}"
     assert {each.rule for each in shop.app.url_map.iter_rules() if each.endpoint.startswith("zeus_cvs.")} == {
         "/pay/konbini/checkout/<token>",
         "/pay/konbini/result/<token>",
+        "/pay/konbini/result/<token>/state",
+        "/pay/konbini/result/<token>/deadline.ics",
+        "/pay/konbini/result/<token>/qr.svg",
         "/pay/konbini/callback",
         "/pay/konbini/static/<path:filename>",
     }

@@ -205,6 +205,16 @@ def test_receipt_without_a_time(sqlite_shop: Shop) -> None:
     assert "確認した日時" not in said(sqlite_shop, payment_in(sqlite_shop, State.RECEIVED))
 
 
+def test_receipt_is_of_this_payment(sqlite_shop: Shop) -> None:
+    """The time of another order's money is not told here."""
+    other, _ = sqlite_shop.awaiting(reference="A-1002")
+    payment = payment_in(sqlite_shop, State.RECEIVED)
+    sqlite_shop.zeus.receive(b"status=04&order_no=0001-1&money=3000")
+
+    assert "確認した日時" in said(sqlite_shop, other)
+    assert "確認した日時" not in said(sqlite_shop, payment)
+
+
 def test_money_for_a_closed_payment_is_no_happy_end(sqlite_shop: Shop) -> None:
     """Paid after the shop closed: the customer is told of the money, not that all is done, also when decided."""
     payment, _ = sqlite_shop.awaiting()
