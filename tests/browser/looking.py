@@ -167,7 +167,8 @@ def axe(page: Page) -> list[str]:
 
 
 def cut(page: Page) -> list[str]:
-    """Tell what sticks out of the window or is cut off."""
+    """Tell what sticks out of the window or is cut off, once the page has its style."""
+    page.wait_for_load_state()
     return list(page.evaluate(_CUT))
 
 
