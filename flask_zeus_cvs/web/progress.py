@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flask_zeus_cvs.clock import JST, now
-from flask_zeus_cvs.lifecycle import HOLDS_MONEY, State
+from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, State
 from flask_zeus_cvs.models import Application, Payment
 from flask_zeus_cvs.payments import Obstacle, Payments
 from flask_zeus_cvs.web import wording
@@ -71,6 +71,11 @@ class Progress:
         return self.state is State.AWAITING_PAYMENT and deadline is not None and deadline <= self.at
 
     @property
+    def other_slip(self) -> bool:
+        """Whether an application beside the shown one has a slip that could be paid, or may yet turn out to have one."""
+        return any(each.state in LIVE for each in self.payment.applications if each is not self.application)
+
+    @property
     def days_left(self) -> str:
         limit = self.application.pay_limit if self.application else None
         return wording.days_left(limit, self.at.astimezone(JST).date()) if limit and self.awaited else ""
@@ -88,6 +93,7 @@ class Progress:
             self.obstacle,
             self.under_review,
             self.overdue,
+            self.other_slip,
             self.at.astimezone(JST).date() if self.awaited else None,
             slip and (slip.id, slip.store, slip.pay_no1, slip.pay_no2, slip.pay_limit, slip.pay_url),
         ]

@@ -128,7 +128,7 @@ def checkout(token: str) -> ResponseReturnValue:
     payment = _find(payments, token)
     if request.method == "POST":
         return _apply(payments, payment)
-    if payments.obstacle(payment) is not None:
+    if not _may_apply(payments, payment):
         return _to_result(payment)
     application = payment.application
     form = CheckoutForm.filled(
@@ -188,8 +188,19 @@ def _find(payments: Payments, token: str) -> Payment:
     return payment or abort(404)
 
 
+def _may_apply(payments: Payments, payment: Payment) -> bool:
+    return payments.obstacle(payment) is None and not _is_looked_into(payments, payment)
+
+
+def _is_looked_into(payments: Payments, payment: Payment) -> bool:
+    """Whether the customer has applied before, and the shop has yet to decide something about it: money, perhaps."""
+    return payment.application is not None and payments.standing(payment).under_review
+
+
 def _apply(payments: Payments, payment: Payment) -> ResponseReturnValue:
     """Apply with what was posted; a wrong detail comes back with its message, and nothing was sent."""
+    if _is_looked_into(payments, payment):
+        return _to_result(payment)
     form = CheckoutForm.posted(payment.amount, payments.settings.stores, payment.last_customer)
     if not form.validate():
         return _to_result(payment) if payments.obstacle(payment) else _form_page(payments, payment, form, 422)
@@ -253,6 +264,7 @@ def _told(progress: Progress) -> dict[str, Any]:
         "may_change": progress.may_change,
         "version": progress.version,
         "overdue": progress.overdue,
+        "other_slip": progress.other_slip,
         "days_left": progress.days_left,
         "page_url": _link(progress.payment),
         "calendar_url": url_for("zeus_cvs.deadline", token=token) if _calendar_entry(progress) else "",

@@ -10,11 +10,13 @@ import pytest
 import time_machine
 
 from flask_zeus_cvs import State
+from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.lifecycle import STATES
-from flask_zeus_cvs.models import Payment, Review, ReviewReason
-from tests.conftest import Shop, ShopMaker
+from flask_zeus_cvs.models import Application, Payment, Review, ReviewReason
+from flask_zeus_cvs.protocol.codes import Store
+from tests.conftest import CUSTOMER, Shop, ShopMaker
 from tests.database.test_result import NUMBERS, payment_in
-from tests.visitors import Browser, text_of
+from tests.visitors import FORM, Browser, text_of
 
 ABROAD = {"REMOTE_ADDR": "203.0.113.7"}
 
@@ -173,12 +175,68 @@ def test_money_of_another_amount_keeps_nobody_paying(sqlite_shop: Shop) -> None:
     assert "1234567890123" in page
 
 
+@pytest.mark.parametrize("state", [State.DECLINED, State.FAILED, State.EXPIRED])
+def test_no_form_while_the_shop_looks_into_it(sqlite_shop: Shop, state: State) -> None:
+    """The form's own link, and a form that was open before, lead to the page that asks to wait; nothing is sent."""
+    payment = payment_in(sqlite_shop, state, **NUMBERS)
+    browser = Browser(sqlite_shop.app)
+    open_before = browser.token(payment)
+    look_into(sqlite_shop, payment)
+    answers = (
+        browser.checkout(payment),
+        browser.send(payment, {**FORM, "csrf_token": open_before, "amount": str(payment.amount)}),
+    )
+
+    for answer in answers:
+        assert (answer.status_code, answer.location) == (303, f"/zeus-cvs/result/{payment.token}")
+    assert sqlite_shop.gateway.sent == []
+
+
+def test_counter_mode_hides_no_warning(sqlite_shop: Shop) -> None:
+    """The page comes anew when a review opens, counter mode too: it must not cover the words that ask not to pay."""
+    payment = payment_in(sqlite_shop, State.AWAITING_PAYMENT, **NUMBERS)
+    before = Browser(sqlite_shop.app).result(payment).text
+    look_into(sqlite_shop, payment)
+    after = Browser(sqlite_shop.app).result(payment).text
+
+    assert 'id="zeus-counter"' in before
+    assert "zeus-counter" not in after
+
+
 def test_another_customers_review_is_not_ours(sqlite_shop: Shop) -> None:
     """A review of one payment says nothing on the page of another."""
     payment = payment_in(sqlite_shop, State.AWAITING_PAYMENT, **NUMBERS)
     look_into(sqlite_shop, payment_in(sqlite_shop, State.AWAITING_PAYMENT, **{**NUMBERS, "sendid": "S2"}))
 
     assert "お店で確認して" not in said(sqlite_shop, payment)
+
+
+# Another slip of the same order
+
+
+@pytest.mark.parametrize(
+    ("state", "other", "warning"),
+    [
+        (State.AWAITING_PAYMENT, State.UNKNOWN, "お支払いはどちらか一方だけにしてください"),
+        (State.AWAITING_PAYMENT, State.AWAITING_PAYMENT, "お支払いはどちらか一方だけにしてください"),
+        (State.DECLINED, State.UNKNOWN, "もう一度お申し込みにならず、その番号でお支払いください"),
+        (State.RECEIVED, State.UNKNOWN, "あとから届いた場合も、お支払いにならないでください"),
+        (State.RECEIVED, State.AWAITING_PAYMENT, "あとから届いた場合も、お支払いにならないでください"),
+    ],
+)
+def test_nobody_pays_two_slips_of_one_order(
+    sqlite_shop: Shop, state: State, other: State, warning: str
+) -> None:
+    """An earlier application has a slip, or may still turn out to have one: the page says what to do with it."""
+    alone = payment_in(sqlite_shop, state, **NUMBERS)
+    beside = payment_in(sqlite_shop, other, sendid="S2")
+    second = {**NUMBERS, "store": Store.LAWSON, "stored_state": state, "answer_due_at": now(), "sendid": "S3"}
+    beside.applications.append(Application(customer=CUSTOMER, **second))
+    sqlite_shop.db.session.commit()
+
+    assert warning not in said(sqlite_shop, alone)
+    assert warning in said(sqlite_shop, beside)
+    assert "お支払い番号は発行されておらず" not in said(sqlite_shop, beside)
 
 
 # The receipt
