@@ -5,6 +5,7 @@ The page's link is in it, and no payment number: calendars are shared, and a re-
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -71,8 +72,13 @@ def _stamp(moment: datetime) -> str:
 def _escaped(text: str) -> str:
     """Write a TEXT value; other control characters than line breaks have no place in one."""
     text = text.replace("\\", "\\\\").replace(";", "\\;").replace(",", "\\,")
-    lines = ("".join(each for each in line if each.isprintable()) for line in text.splitlines())
+    lines = ("".join(each for each in line if _is_text(each)) for line in text.splitlines())
     return "\\n".join(lines)
+
+
+def _is_text(character: str) -> bool:
+    """Whether it can be seen, or is one of the wide blanks that Python does not count as printable."""
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def _folded(line: str) -> bytes:
