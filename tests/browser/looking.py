@@ -82,6 +82,7 @@ class Watched:
         self.page: Page = context.new_page()
         self.page.add_init_script(_NOTES)
         self._heard: list[str] = []
+        self._sizes: dict[str, int] = {}
         self.page.on("request", self._hear_request)
         self.page.on("console", self._hear_console)
         self.page.on("pageerror", self._hear_error)
@@ -112,6 +113,8 @@ class Watched:
 
     def _weight(self) -> list[str]:
         loaded: list[dict[str, Any]] = self.page.evaluate(_LOADED)
+        for each in loaded:
+            each["bytes"] = each["bytes"] or self._size(each["address"])
         total = sum(each["bytes"] for each in loaded)
         told = ", ".join(f"{each['address'].rpartition('/')[2][:24]} {each['bytes']}" for each in loaded)
         late = [
@@ -121,6 +124,12 @@ class Watched:
             *([f"weighs {total} bytes: {told}"] if total > HEAVIEST else []),
             *(f"loads a link later: {each}" for each in late),
         ]
+
+    def _size(self, address: str) -> int:
+        """The bytes of what the browser had already, and so counts as nothing."""
+        if address not in self._sizes:
+            self._sizes[address] = len(self.page.request.get(address).body())
+        return self._sizes[address]
 
     def _hear_request(self, request: Request) -> None:
         if not request.url.startswith((f"{self.home}/", "data:")):
