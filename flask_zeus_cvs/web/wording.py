@@ -42,7 +42,7 @@ PROBLEMS: Mapping[tuple[str, Problem], str] = MappingProxyType(
         ("username", Problem.character): mark(
             "「{}」はお名前に使えません。ほかのカタカナに置きかえてください。"
         ),
-        ("username", Problem.too_long): mark("名前は全角{}文字までです。"),
+        ("username", Problem.too_long): mark("お名前は全角{}文字までです。"),
         ("telno", Problem.required): mark("電話番号を入力してください。"),
         ("telno", Problem.digits): mark("「{}」は電話番号に使えません。数字で入力してください。"),
         ("telno", Problem.first_digit): mark("電話番号は{}から始まる番号を入力してください。"),
@@ -52,7 +52,7 @@ PROBLEMS: Mapping[tuple[str, Problem], str] = MappingProxyType(
         ("telno", Problem.too_long): mark("電話番号が長すぎます。{}桁までで入力してください。"),
         ("email", Problem.required): mark("メールアドレスを入力してください。"),
         ("email", Problem.character): mark(
-            "「{}」はメールアドレスに使えません。半角の英数字と記号だけです。"
+            "「{}」はメールアドレスに使えません。使えるのは半角の英数字と記号だけです。"
         ),
         ("email", Problem.too_long): mark("メールアドレスは半角{}文字までです。"),
         ("email", Problem.malformed): mark(

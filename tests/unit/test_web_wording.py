@@ -38,7 +38,7 @@ def test_every_problem_of_every_field_has_a_message(field: str, problem: Problem
     ("customer", "field", "message"),
     [
         (Customer("山田"), "username", "「山」はカタカナではありません。カタカナで入力してください。"),
-        (Customer("ア" * 21), "username", "名前は全角20文字までです。"),
+        (Customer("ア" * 21), "username", "お名前は全角20文字までです。"),
         (Customer("　"), "username", "お名前を入力してください。"),
         (
             Customer("ア\nイ"),
@@ -57,7 +57,7 @@ def test_every_problem_of_every_field_has_a_message(field: str, problem: Problem
         (
             Customer(email="はな@example.com"),
             "email",
-            "「は」はメールアドレスに使えません。半角の英数字と記号だけです。",
+            "「は」はメールアドレスに使えません。使えるのは半角の英数字と記号だけです。",
         ),
         (
             Customer(email="hana.example.com"),
