@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from flask import current_app, has_app_context
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from flask_zeus_cvs.payments import EXTENSION, payments_of
@@ -60,8 +62,40 @@ def mark(message: str) -> str:
 
 
 def in_templates() -> Mapping[str, Any]:
-    """What our templates call these."""
-    return {"_": translate, "ngettext": translate_count, "markup": translate_markup, "language": language()}
+    """What our templates call these; the shop's frame, around them, may have texts of its own by the same names."""
+    return {"_": _text, "ngettext": _count, "markup": translate_markup, "language": language()}
+
+
+@pass_context
+def _text(context: Context, message: str, /, **values: object) -> str:
+    said = None if _is_ours(message) else _hosts(context, "gettext", message, **values)
+    return translate(message, **values) if said in (None, message) else str(said)
+
+
+@pass_context
+def _count(context: Context, singular: str, plural: str, count: int, /, **values: object) -> str:
+    said = None if _is_ours(singular) else _hosts(context, "ngettext", singular, plural, count, **values)
+    if said in (None, singular, plural):
+        return translate_count(singular, plural, count, **values)
+    return str(said)
+
+
+def _is_ours(message: str) -> bool:
+    """Whether our catalogs or the shop's ZEUS_CVS_TEXTS have it."""
+    return bool(_own(message)) or message in _ours()
+
+
+@lru_cache
+def _ours() -> frozenset[str]:
+    """Every text of ours: each catalog has them all."""
+    keys = (key for name in LANGUAGES for key in getattr(_catalog(name), "_catalog", {}))
+    return frozenset(key[0] if isinstance(key, tuple) else key for key in keys)
+
+
+def _hosts(context: Context, name: str, /, *message: object, **values: object) -> object:
+    """What Flask-Babel, or whatever else the host has put into its templates by this name, makes of a text."""
+    theirs = context.environment.globals.get(name)
+    return context.call(theirs, *message, **values) if callable(theirs) else None
 
 
 def _own(message: str) -> str:

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 import time_machine
+from babel.messages import Catalog
+from babel.messages.mofile import write_mo
 from flask import Flask
+from flask_babel import Babel  # type: ignore[import-untyped]
 
 from flask_zeus_cvs.clock import now
 from tests.customer_pages import LANGUAGES, PAGES, Shown, Stage
@@ -114,6 +117,31 @@ def test_the_frame(compare: Compare) -> None:
     for shown, _, plain, own in compare(files, BASE_TEMPLATE="shop/frame.html"):
         assert own.replace("<header>our own shop</header>", "", 1) == plain, shown.name
         assert own != plain
+
+
+def test_the_frames_own_texts_stay_the_shops(tmp_path: Path) -> None:
+    """A frame says its own texts by the same names, `_` and `ngettext`: Flask-Babel translates them as elsewhere."""
+    frame = tmp_path / "templates" / "frame.html"
+    frame.parent.mkdir()
+    frame.write_text(
+        '{{ _("Cart of %(name)s", name="Hanako") }}|{{ ngettext("%(num)s cup", "%(num)s cups", 2) }}|{{ _("New") }}|'
+        "{% block title %}{% endblock %}{% block head %}{% endblock %}{% block content %}{% endblock %}",
+        "utf-8",
+    )
+    texts = Catalog(locale="en")
+    texts.add("Cart of %(name)s", "%(name)s's basket")
+    texts.add(("%(num)s cup", "%(num)s cups"), ("one bowl", "%(num)s bowls"))
+    compiled = tmp_path / "translations" / "en" / "LC_MESSAGES" / "messages.mo"
+    compiled.parent.mkdir(parents=True)
+    with compiled.open("wb") as file:
+        write_mo(file, texts)
+    stage = Stage(tmp_path, select=None, BASE_TEMPLATE="frame.html")
+    stage.app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(tmp_path / "translations")
+    Babel(stage.app, locale_selector=lambda: "en")
+    page = stage.show(PAGES[0], stage.bring(PAGES[0])).text
+    stage.close()
+
+    assert page.lstrip().startswith("Hanako&#39;s basket|2 bowls|New|Pay at a convenience store")
 
 
 def test_a_bare_frame_is_enough(compare: Compare) -> None:
