@@ -278,7 +278,21 @@ def _texts(value: Any) -> Mapping[str, Mapping[str, str]]:
     for texts in value.values():
         if not all(isinstance(each, str) and each for pair in texts.items() for each in pair):
             raise _Wrong("has a text that is none", cure)
+        for ours, own in texts.items():
+            if not _values_of(own) <= _values_of(ours):
+                raise _Wrong(
+                    f"has a text with braces that ours does not have: {_shown(own)}",
+                    f"Use no others than our Japanese text has: {_shown(ours)}.",
+                )
     return MappingProxyType({each: MappingProxyType(dict(texts)) for each, texts in value.items()})
+
+
+def _values_of(text: str) -> frozenset[str]:
+    """Return the names in a text's braces; a brace without its other half counts as one, too."""
+    try:
+        return frozenset(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
+    except ValueError:
+        return frozenset({text})
 
 
 def _transport(value: Any) -> BaseAdapter:
