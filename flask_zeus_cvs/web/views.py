@@ -278,7 +278,9 @@ def _slip(progress: Progress, application: Application) -> dict[str, Any]:
     store = wording.in_words(STORES[application.store])
     told: dict[str, Any] = {"store": store, "numbers": numbers_of(application, store)}
     if progress.state in (State.DECLINED, State.FAILED):
-        told["advice"] = wording.advice(progress.state, application.error_code, application.parameter)
+        advice = wording.advice(progress.state, application.error_code, application.parameter)
+        told["advice"] = advice
+        told["home_next"] = progress.home_next or not advice.correctable
     if application.pay_limit is not None and application.deadline is not None:
         told["deadline"] = wording.last_day(application.pay_limit)
         told["deadline_iso"] = f"{application.pay_limit.isoformat()}T23:59+09:00"

@@ -172,10 +172,14 @@ STATES: Mapping[State, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Advice:
-    """What a customer can do after a refusal, and whom to call where ZEUS's support can help."""
+    """What a customer can do after a refusal, and whom to call where ZEUS's support can help.
+
+    `correctable`: another try with other details may go through.
+    """
 
     texts: tuple[str, ...]
     phones: tuple[str, ...] = ()
+    correctable: bool = True
 
 
 _ADVICE: Mapping[Remedy, Advice] = MappingProxyType(
@@ -186,7 +190,8 @@ _ADVICE: Mapping[Remedy, Advice] = MappingProxyType(
                     "原因はお店側の設定にあり、お客様の入力内容に問題はありません。"
                     "ご不便をおかけしますが、お店にお問い合わせください。"
                 ),
-            )
+            ),
+            correctable=False,
         ),
         Remedy.support: Advice(
             (
@@ -250,7 +255,7 @@ def advice(state: State, error_code: str, parameter: str) -> Advice:
     A code that the manual does not have is answered with the widest advice: check, try again, or ask.
     """
     found = _advice(state, error_code, parameter)
-    return Advice(tuple(map(translate, found.texts)), found.phones)
+    return replace(found, texts=tuple(map(translate, found.texts)))
 
 
 def _advice(state: State, error_code: str, parameter: str) -> Advice:

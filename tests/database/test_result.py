@@ -201,6 +201,22 @@ def test_every_error_code_says_what_to_do(sqlite_shop: Shop, code: str) -> None:
     assert f'href="/zeus-cvs/checkout/{payment.token}"' in answer.text
 
 
+@pytest.mark.parametrize(
+    ("code", "first"), [("800000", "お店に戻る"), ("800001", "お店に戻る"), ("0008", "入力画面に戻る")]
+)
+def test_only_what_a_customer_can_mend_leads_to_the_form_first(
+    sqlite_shop: Shop, code: str, first: str
+) -> None:
+    """Where the shop is at fault the way home is the button, and nobody is told to correct what is right."""
+    payment = payment_in(sqlite_shop, State.DECLINED, error_code=code)
+    payment.return_url = "/orders/1"
+    sqlite_shop.db.session.commit()
+    page = Browser(sqlite_shop.app).result(payment).text
+
+    assert re.findall(r'<a class="zeus-button"[^>]*>([^<]*)</a>', page) == [first]
+    assert ("直すところだけ" in page) is (first == "入力画面に戻る")
+
+
 def test_no_way_back_after_the_last_attempt(sqlite_shop: Shop) -> None:
     """When the attempts are used up, the page says so instead of leading to a form that leads back."""
     payment = payment_in(sqlite_shop, State.DECLINED)
