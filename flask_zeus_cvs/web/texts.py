@@ -67,17 +67,17 @@ def in_templates() -> Mapping[str, Any]:
 
 
 @pass_context
-def _text(context: Context, message: str, /, **values: object) -> str:
+def _text(context: Context, message: str, /, **values: object) -> Any:
     said = None if _is_ours(message) else _hosts(context, "gettext", message, **values)
-    return translate(message, **values) if said in (None, message) else str(said)
+    return translate(message, **values) if said in (None, message) else said
 
 
 @pass_context
-def _count(context: Context, singular: str, plural: str, count: int, /, **values: object) -> str:
+def _count(context: Context, singular: str, plural: str, count: int, /, **values: object) -> Any:
     said = None if _is_ours(singular) else _hosts(context, "ngettext", singular, plural, count, **values)
     if said in (None, singular, plural):
         return translate_count(singular, plural, count, **values)
-    return str(said)
+    return said
 
 
 def _is_ours(message: str) -> bool:
@@ -92,8 +92,8 @@ def _ours() -> frozenset[str]:
     return frozenset(key[0] if isinstance(key, tuple) else key for key in keys)
 
 
-def _hosts(context: Context, name: str, /, *message: object, **values: object) -> object:
-    """What Flask-Babel, or whatever else the host has put into its templates by this name, makes of a text."""
+def _hosts(context: Context, name: str, /, *message: object, **values: object) -> Any:
+    """What Flask-Babel, or whatever else the host has in its templates by this name, makes of it; markup stays markup."""
     theirs = context.environment.globals.get(name)
     return context.call(theirs, *message, **values) if callable(theirs) else None
 
