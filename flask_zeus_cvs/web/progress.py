@@ -17,6 +17,8 @@ _MAY_CHANGE = frozenset(
     {
         State.AWAITING_PAYMENT,
         State.EXPIRED,
+        State.RECEIVED,
+        State.CLOSED,
         State.SUPERSEDED,
         State.RECEIVED_AFTER_CANCEL,
         State.CONFIRMED_AFTER_CANCEL,

@@ -56,15 +56,18 @@ def test_page_and_script_know_the_same(sqlite_shop: Shop, state: State) -> None:
 
 
 def test_slip_that_waits_is_watched(sqlite_shop: Shop) -> None:
-    """The page says where its script asks; once paid it asks no more."""
+    """The page says where its script asks, also once paid, for the till can take a payment back; not once confirmed."""
     payment, _ = sqlite_shop.awaiting()
     asked = f'data-zeus-watch="/zeus-cvs/result/{payment.token}/state"'
     before = Browser(sqlite_shop.app).result(payment).text
     sqlite_shop.zeus.receive(b"status=04&order_no=0001-1&money=3000")
-    after = Browser(sqlite_shop.app).result(payment).text
+    paid = Browser(sqlite_shop.app).result(payment).text
+    sqlite_shop.zeus.receive(b"status=05&order_no=0001-1&money=3000")
+    confirmed = Browser(sqlite_shop.app).result(payment).text
 
     assert asked in before
-    assert "data-zeus-watch" not in after
+    assert asked in paid
+    assert "data-zeus-watch" not in confirmed
 
 
 @pytest.mark.parametrize(
