@@ -94,6 +94,8 @@ class Obstacle(StrEnum):
     CLOSED = "closed"
     EXPIRED = "expired"
     ATTEMPTS = "attempts"
+    #: The shop has yet to decide something about it: money, perhaps.
+    REVIEW = "review"
 
 
 @dataclass(frozen=True)
@@ -287,7 +289,6 @@ class Payments:
     def standing(self, payment: Payment) -> Standing:
         """Read how a payment stands beyond its state; no connection is held afterwards."""
         ours = _id_of(payment)
-        asked = sa.select(Review.id).where(Review.payment_id == ours, Review.resolved_at.is_(None))
         leading = payment.application
         told = sa.select(sa.func.min(Event.occurred_at)).where(
             Event.payment_id == ours,
@@ -295,11 +296,14 @@ class Payments:
             Event.kind.in_(_TELLS_OF_MONEY),
         )
         return self._database.read(
-            lambda session: Standing(bool(session.scalar(sa.select(asked.exists()))), session.scalar(told))
+            lambda session: Standing(_is_under_review(session, ours), session.scalar(told))
         )
 
     def obstacle(self, payment: Payment) -> Obstacle | None:
-        """Tell why no further application is possible; None if one is."""
+        """Tell why no further application is possible, as far as the payment's own rows say; None if one is.
+
+        `submit` also looks for an open review: `standing` tells of it.
+        """
         states = {each.state for each in payment.applications}
         if payment.closed_at is not None:
             return Obstacle.CLOSED
@@ -381,6 +385,8 @@ class Payments:
         obstacle, leading = self.obstacle(payment), payment.application
         if obstacle in _UNDER_WAY and leading is not None:
             return leading.id, None
+        if obstacle is None and leading is not None and _is_under_review(session, payment.id):
+            obstacle = Obstacle.REVIEW
         if obstacle is not None:
             raise NotPayable(obstacle)
         sendid = "".join(secrets.choice(_ALPHABET) for _ in range(20))
@@ -1008,10 +1014,7 @@ class Payments:
         grace = timedelta(hours=self.settings.expiry_grace_hours)
         if application.state not in LIVE or now() < ends + grace:
             return False
-        open_review = sa.select(Review.id).where(
-            Review.payment_id == application.payment_id, Review.resolved_at.is_(None)
-        )
-        if session.scalar(open_review.limit(1)) is not None:
+        if _is_under_review(session, application.payment_id):
             return False
         self._step(session, application, Input.SWEEP, ReviewReason.OUT_OF_ORDER)
         return True
@@ -1179,6 +1182,12 @@ def _read_applications(session: Session, payment: Payment) -> None:
         .execution_options(populate_existing=True)
     )
     set_committed_value(payment, "applications", list(session.scalars(current)))
+
+
+def _is_under_review(session: Session, payment_id: int) -> bool:
+    """Tell whether a person has yet to decide something about a payment."""
+    asked = sa.select(Review.id).where(Review.payment_id == payment_id, Review.resolved_at.is_(None))
+    return session.scalar(asked.limit(1)) is not None
 
 
 def _fill_blanks(application: Application, source: Answer | Notice) -> None:

@@ -35,7 +35,7 @@ from flask_zeus_cvs.clock import JST, now
 from flask_zeus_cvs.exceptions import InvalidCustomer, NotPayable, UnreadableNotice, ZeusCVSError
 from flask_zeus_cvs.lifecycle import State
 from flask_zeus_cvs.models import Application, Payment
-from flask_zeus_cvs.payments import MAX_RAW, Payments, payments_of
+from flask_zeus_cvs.payments import MAX_RAW, Obstacle, Payments, payments_of
 from flask_zeus_cvs.protocol.codes import STORES, Store
 from flask_zeus_cvs.protocol.messages import Notice
 from flask_zeus_cvs.settings import Settings
@@ -258,7 +258,7 @@ def _told(progress: Progress) -> dict[str, Any]:
         "payment": progress.payment,
         "application": application,
         "state": progress.state,
-        "obstacle": progress.obstacle or ("review" if progress.under_review else None),
+        "obstacle": progress.obstacle or (Obstacle.REVIEW if progress.under_review else None),
         "under_review": progress.under_review,
         "home_next": progress.home_next,
         "may_change": progress.may_change,

@@ -187,8 +187,8 @@ _ADVICE: Mapping[Remedy, Advice] = MappingProxyType(
         Remedy.shop_fault: Advice(
             (
                 mark(
-                    "原因はお店側の設定にあり、お客様の入力内容に問題はありません。"
-                    "ご不便をおかけしますが、お店にお問い合わせください。"
+                    "原因はショップ側の設定にあり、お客様の入力内容に問題はありません。"
+                    "ご不便をおかけしますが、ショップにお問い合わせください。"
                 ),
             ),
             correctable=False,

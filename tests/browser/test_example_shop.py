@@ -28,7 +28,7 @@ def test_a_customer_buys_and_the_shop_ships(page: Page, demo: RunningDemo, store
     """Order, choose the store, read the numbers, pay them at the counter; the order ships and is confirmed."""
     blocked = watch_for_blocked_content(page)
     order_something(page, demo)
-    order = page.get_by_role("link", name="お店に戻る").get_attribute("href")
+    order = page.get_by_role("link", name="ショップに戻る").get_attribute("href")
 
     choose_store(page, store)
     numbers = {label: number_called(page, label) for label in STORES[store]}
@@ -47,7 +47,7 @@ def test_a_customer_buys_and_the_shop_ships(page: Page, demo: RunningDemo, store
 def test_the_numbers_are_found_again(page: Page, demo: RunningDemo) -> None:
     """A customer who comes back to the order is led to the same numbers; at 7-Eleven, too."""
     order_something(page, demo)
-    order = page.get_by_role("link", name="お店に戻る").get_attribute("href")
+    order = page.get_by_role("link", name="ショップに戻る").get_attribute("href")
     choose_store(page, "セブン-イレブン")
     page.wait_for_url(f"{demo.sandbox}/**")  # 7-Eleven's numbers are shown by the collection agency
     number = number_called(page, "払込票番号")
@@ -76,7 +76,7 @@ def test_a_wrong_detail_comes_back_with_its_message(page: Page, demo: RunningDem
 def test_staff_see_what_needs_them(page: Page, demo: RunningDemo) -> None:
     """A payment taken back after shipping is on the staff page until somebody ticks it off."""
     order_something(page, demo)
-    order = page.get_by_role("link", name="お店に戻る").get_attribute("href")
+    order = page.get_by_role("link", name="ショップに戻る").get_attribute("href")
     choose_store(page, "ローソン")
     numbers = {label: number_called(page, label) for label in STORES["ローソン"]}
     pay_at_the_counter(page, demo, "ローソン", numbers)
@@ -109,7 +109,7 @@ def test_no_page_scrolls_sideways(page: Page, demo: RunningDemo, width: int) -> 
     fill_cart(page, demo)
     assert fits(page), "order form"
     send_order(page)
-    order = page.get_by_role("link", name="お店に戻る").get_attribute("href")
+    order = page.get_by_role("link", name="ショップに戻る").get_attribute("href")
     assert fits(page), "checkout"
     choose_store(page, "ファミリーマート")
     assert fits(page), "result"

@@ -236,7 +236,7 @@ def test_page_says_by_itself_that_it_is_paid(visit: Visit, stage: Stage, open_co
     page.clock.run_for(5000)
 
     expect(page.get_by_role("heading", level=1)).to_have_text("お支払いを確認しました", timeout=PATIENCE)
-    expect(page.get_by_role("link", name="お店に戻る")).to_be_visible()
+    expect(page.get_by_role("link", name="ショップに戻る")).to_be_visible()
 
 
 def watched(page: Page) -> list[Request]:

@@ -459,7 +459,7 @@ def test_parameter_that_is_the_shops_own_leads_to_the_result(sqlite_shop: Shop) 
     browser, payment = Browser(sqlite_shop.app), sqlite_shop.payment()
 
     assert browser.apply(payment).location == f"/zeus-cvs/result/{payment.token}"
-    assert "お店側の設定" in text_of(browser.result(payment))
+    assert "ショップ側の設定" in text_of(browser.result(payment))
 
 
 def test_declined_application_leads_back_with_the_input_kept(sqlite_shop: Shop) -> None:

@@ -55,9 +55,9 @@ def numbers_on(page: str) -> list[tuple[str, str]]:
         (State.CONFIRMED, "お支払いを確認しました"),
         (State.CANCELLED, "お支払いが取り消されました"),
         (State.SUPERSEDED, "このお支払い番号は無効になりました"),
-        (State.RECEIVED_AFTER_CANCEL, "お店で確認しています"),
-        (State.CONFIRMED_AFTER_CANCEL, "お店で確認しています"),
-        (State.CANCELLED_AFTER_CANCEL, "お店で確認しています"),
+        (State.RECEIVED_AFTER_CANCEL, "ショップで確認しています"),
+        (State.CONFIRMED_AFTER_CANCEL, "ショップで確認しています"),
+        (State.CANCELLED_AFTER_CANCEL, "ショップで確認しています"),
     ],
 )
 def test_every_state_has_its_page(sqlite_shop: Shop, state: State, heading: str) -> None:
@@ -70,7 +70,7 @@ def test_every_state_has_its_page(sqlite_shop: Shop, state: State, heading: str)
     assert f"<h1>{heading}</h1>" in answer.text
     assert "A-1001" in said
     assert "3,000円" in said
-    assert len(re.findall('<a [^>]*href="/orders/A-1001">お店に戻る</a>', answer.text)) == 1
+    assert len(re.findall('<a [^>]*href="/orders/A-1001">ショップに戻る</a>', answer.text)) == 1
     assert answer.headers["Cache-Control"] == "no-store"
     assert ("Refresh" in answer.headers) is (state in (State.SUBMITTING, State.UNKNOWN))
 
@@ -202,7 +202,7 @@ def test_every_error_code_says_what_to_do(sqlite_shop: Shop, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "first"), [("800000", "お店に戻る"), ("800001", "お店に戻る"), ("0008", "入力画面に戻る")]
+    ("code", "first"), [("800000", "ショップに戻る"), ("800001", "ショップに戻る"), ("0008", "入力画面に戻る")]
 )
 def test_only_what_a_customer_can_mend_leads_to_the_form_first(
     sqlite_shop: Shop, code: str, first: str
@@ -321,7 +321,7 @@ def test_no_way_back_unless_the_shop_gave_one(sqlite_shop: Shop) -> None:
     """Without return_url there is no link back."""
     payment, _ = sqlite_shop.awaiting()
 
-    assert "お店に戻る" not in said(sqlite_shop, payment)
+    assert "ショップに戻る" not in said(sqlite_shop, payment)
 
 
 # The shop's own templates

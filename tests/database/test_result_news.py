@@ -159,12 +159,12 @@ def test_a_customer_is_told_that_the_shop_looks_into_it(sqlite_shop: Shop, state
     review.resolved_at = datetime.now(UTC)
     sqlite_shop.db.session.commit()
 
-    assert "お店で確認して" in page
+    assert "ショップで確認して" in page
     assert "/zeus-cvs/checkout/" not in page
     assert "data-zeus-watch" in page
     assert "paid_twice" not in page
     if not state.value.endswith("after_cancel"):
-        assert "お店で確認して" not in said(sqlite_shop, payment)
+        assert "ショップで確認して" not in said(sqlite_shop, payment)
 
 
 def test_money_of_another_amount_keeps_nobody_paying(sqlite_shop: Shop) -> None:
@@ -211,7 +211,7 @@ def test_another_customers_review_is_not_ours(sqlite_shop: Shop) -> None:
     payment = payment_in(sqlite_shop, State.AWAITING_PAYMENT, **NUMBERS)
     look_into(sqlite_shop, payment_in(sqlite_shop, State.AWAITING_PAYMENT, **{**NUMBERS, "sendid": "S2"}))
 
-    assert "お店で確認して" not in said(sqlite_shop, payment)
+    assert "ショップで確認して" not in said(sqlite_shop, payment)
 
 
 # Another slip of the same order
@@ -289,8 +289,8 @@ def test_money_for_a_closed_payment_is_no_happy_end(sqlite_shop: Shop) -> None:
     decided = said(sqlite_shop, payment)
 
     assert "お支払いを確認しました" in asked
-    assert "お店で確認しています" in asked
-    assert "お店が受付を終了しています" in decided
+    assert "ショップで確認しています" in asked
+    assert "ショップが受付を終了しています" in decided
     assert not any("これで完了です" in each for each in (asked, decided))
 
 

@@ -285,6 +285,20 @@ def test_an_offer_that_has_ended_takes_none(shop: Shop) -> None:
         shop.submit(payment)
 
 
+def test_none_while_the_shop_looks_into_money_that_came_for_a_declined_one(shop: Shop) -> None:
+    """A 04 for a slip that ZEUS declined is a question to a person: until it is answered nobody pays a second slip."""
+    payment = shop.payment()
+    shop.gateway.answers.append(b"rel=failure_order\norder_no=0001-1\nerror_code=0011\n")
+    declined = shop.submit(payment)
+    shop.zeus.receive(b"order_no=0001-1&sendid=" + declined.sendid.encode() + b"&status=04&money=3000")
+    with pytest.raises(NotPayable, match="review"):
+        shop.submit(payment)
+    assert len(shop.gateway.sent) == 1
+    [review] = shop.all(Review)
+    shop.zeus.resolve(review, "ignored", by="Hanako")
+    assert shop.submit(payment).state is State.AWAITING_PAYMENT
+
+
 def test_a_bad_customer_leaves_no_trace(shop: Shop) -> None:
     """Nothing is sent or stored, and each bad detail is named by its wire name without its value."""
     payment = shop.payment()

@@ -299,11 +299,11 @@ ROWS: dict[str, Row] = {
         default={},
         good=(
             ({}, MappingProxyType({})),
-            ({"ja": {"お店に戻る": "売り場へ"}}, MappingProxyType({"ja": {"お店に戻る": "売り場へ"}})),
+            ({"ja": {"ショップに戻る": "売り場へ"}}, MappingProxyType({"ja": {"ショップに戻る": "売り場へ"}})),
             ({"en": {"{amount}円": "the price"}}, MappingProxyType({"en": {"{amount}円": "the price"}})),
         ),
         bad=(
-            *("", [], {"ja": "x"}, {"fr": {}}, {"ja": {"お店に戻る": 1}}, {"ja": {"お店に戻る": ""}}),
+            *("", [], {"ja": "x"}, {"fr": {}}, {"ja": {"ショップに戻る": 1}}, {"ja": {"ショップに戻る": ""}}),
             # Each would be an error page in a customer's hands.
             *({"ja": {"{amount}円": text}} for text in ("{amont}円", "{amount円", "{}円")),
         ),
