@@ -202,7 +202,8 @@ def test_every_error_code_says_what_to_do(sqlite_shop: Shop, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "first"), [("800000", "ショップに戻る"), ("800001", "ショップに戻る"), ("0008", "入力画面に戻る")]
+    ("code", "first"),
+    [("800000", "ショップに戻る"), ("800001", "ショップに戻る"), ("0008", "入力画面に戻る")],
 )
 def test_only_what_a_customer_can_mend_leads_to_the_form_first(
     sqlite_shop: Shop, code: str, first: str
