@@ -35,6 +35,7 @@ from flask_zeus_cvs.signals import (
     review_required,
     sale_confirmed,
     sale_confirmed_after_cancel,
+    silence_suspected,
 )
 
 __version__ = "0.1.0"
@@ -71,4 +72,5 @@ __all__ = [
     "review_required",
     "sale_confirmed",
     "sale_confirmed_after_cancel",
+    "silence_suspected",
 ]

@@ -47,6 +47,18 @@ def checked(customer: Customer) -> Customer:
     return customer
 
 
+def masked(customer: Customer) -> Customer:
+    """Return as much of the details as lets a person tell customers apart: the first kana, the last four digits, the
+    first letter and the domain of the e-mail address."""
+    name, phone, email = customer.name, customer.phone, customer.email
+    person, at, domain = email.rpartition("@")
+    return Customer(
+        name and name[0] + "＊" * 3,
+        phone and "*" * 3 + phone[-4:],
+        email and (person or domain)[:1] + "*" * 3 + (at + domain if at else ""),
+    )
+
+
 _SPACES = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 # Soft hyphen, zero-width characters, marks of writing direction: phones put these round a copied number.
 _UNSEEN = (

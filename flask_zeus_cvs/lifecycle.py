@@ -47,6 +47,7 @@ class EventKind(StrEnum):
     SALE_CONFIRMED_AFTER_CANCEL = "sale_confirmed_after_cancel"
     PAYMENT_CANCELLED_AFTER_CANCEL = "payment_cancelled_after_cancel"
     REVIEW_REQUIRED = "review_required"
+    SILENCE_SUSPECTED = "silence_suspected"
 
 
 class Input(StrEnum):

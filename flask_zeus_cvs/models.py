@@ -195,6 +195,8 @@ class Payment(Base):
     fulfilled_at: Mapped[datetime | None]
     #: Applications that count against ZEUS_CVS_MAX_ATTEMPTS.
     attempts: Mapped[int] = mapped_column(default=0)
+    #: When the customer's details were taken out of this payment, its applications and its notices.
+    purged_at: Mapped[datetime | None]
 
     applications: Mapped[list[Application]] = relationship(
         back_populates="payment", order_by="Application.id", lazy="selectin"
@@ -388,6 +390,8 @@ class Delivery(Base):
     done_at: Mapped[datetime | None]
     #: The kind of the last error and where it was raised; never its message, which may hold personal data.
     last_error: Mapped[str] = mapped_column(sa.String(255), default="")
+    #: Who had it tried again or dismissed, as they named themselves.
+    decided_by: Mapped[str] = mapped_column(sa.String(100), default="")
 
     event: Mapped[Event] = relationship(back_populates="deliveries")
 
@@ -413,3 +417,14 @@ class Review(Base):
 
     payment: Mapped[Payment | None] = relationship()
     notification: Mapped[Notification | None] = relationship()
+
+
+class Memo(Base):
+    """What a command remembers from one run to the next: when cron last swept, which columns a file of ZEUS's has."""
+
+    __tablename__ = "zeus_cvs_memos"
+
+    key: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
+    #: JSON.
+    value: Mapped[str] = mapped_column(sa.Text)
+    written_at: Mapped[datetime] = mapped_column(default=now)

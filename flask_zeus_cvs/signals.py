@@ -184,6 +184,10 @@ payment_cancelled_after_cancel = SubscriberSignal(EventKind.PAYMENT_CANCELLED_AF
 #: Something does not fit and a person must look: a `Review` is open. ``payment`` may be None.
 review_required = SubscriberSignal(EventKind.REVIEW_REQUIRED)
 
+#: ZEUS's notices stay away against what was to be expected: the callback may be broken. Once for each silence, from
+#: ``flask zeus-cvs check --live``; ``payment`` is None.
+silence_suspected = SubscriberSignal(EventKind.SILENCE_SUSPECTED)
+
 SIGNALS: Mapping[EventKind, SubscriberSignal] = {
     EventKind(signal.name): signal
     for signal in (
@@ -199,5 +203,6 @@ SIGNALS: Mapping[EventKind, SubscriberSignal] = {
         sale_confirmed_after_cancel,
         payment_cancelled_after_cancel,
         review_required,
+        silence_suspected,
     )
 }

@@ -36,6 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "outbox",
     },
     "web": {"clock", "exceptions", "protocol", "customer", "lifecycle", "settings", "models", "payments"},
+    "memos": {"clock", "models"},
+    "staff": set(),
     "cli": {"clock", "drill", "exceptions", "settings", "payments"},
     "extension": {
         "exceptions",

@@ -547,7 +547,7 @@ def test_nobody_has_agreed(shop: Shop) -> None:
 @pytest.mark.parametrize(("answer", "status"), [("n\n", 2), ("y\n", 0)])
 def test_a_person_is_asked(shop: Shop, answer: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is played unless they agree."""
-    monkeypatch.setattr("flask_zeus_cvs.cli._is_terminal", lambda: True)
+    monkeypatch.setattr("flask_zeus_cvs.cli.drill._is_terminal", lambda: True)
     shop.connect()
     args = ["zeus-cvs", "drill", "--payments", "2", "--weeks", "1"]
     result = shop.app.test_cli_runner().invoke(args=args, input=answer)
