@@ -6,6 +6,7 @@ A text is named by its Japanese form; without a translation it stays Japanese. T
 from __future__ import annotations
 
 import gettext as catalogs
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from flask import current_app, has_app_context
 from jinja2 import pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from flask_zeus_cvs.payments import EXTENSION, payments_of
 
@@ -52,8 +53,21 @@ def translate_count(singular: str, plural: str, count: int, **values: object) ->
 
 
 def translate_markup(message: str, **values: object) -> Markup:
-    """Return a text that holds HTML of ours; values are escaped."""
-    return Markup(_own(message) or _catalog(language()).gettext(message)).format(**values)
+    """Return a text that holds HTML of ours; values are escaped, and Japanese words in another language are marked."""
+    return spoken(Markup(_own(message) or _catalog(language()).gettext(message)).format(**values))
+
+
+def spoken(text: str) -> Markup:
+    """Mark the Japanese words of a text in another language: a screen reader then says what the machine shows."""
+    whole = escape(text)
+    return whole if language() == SOURCE else Markup(_TAG_OR_JAPANESE.sub(_marked, whole))
+
+
+def _marked(found: re.Match[str]) -> str:
+    return f'<span lang="{SOURCE}">{found["words"]}</span>' if found["words"] else found[0]
+
+
+_TAG_OR_JAPANESE = re.compile(r"<[^>]*>|(?P<words>[\u3041-\u30ff\u3400-\u9fff]+)")
 
 
 def mark(message: str) -> str:
@@ -63,7 +77,13 @@ def mark(message: str) -> str:
 
 def in_templates() -> Mapping[str, Any]:
     """What our templates call these; the shop's frame, around them, may have texts of its own by the same names."""
-    return {"_": _text, "ngettext": _count, "markup": translate_markup, "language": language()}
+    return {
+        "_": _text,
+        "ngettext": _count,
+        "markup": translate_markup,
+        "spoken": spoken,
+        "language": language(),
+    }
 
 
 @pass_context

@@ -79,6 +79,16 @@ def test_one_shop_in_two_languages_at_once(opened: Open) -> None:
     assert [spoken(stage, told) for told in ("ja", "en", "ja", "en")] == ["ja", "en", "ja", "en"]
 
 
+@pytest.mark.parametrize("shown", [each for each in PAGES if not each.name.startswith("checkout")], ids=str)
+def test_japanese_words_on_an_english_page_are_marked(opened: Open, shown: Shown) -> None:
+    """A screen reader says in Japanese what the store's machine shows, wherever it stands in an English sentence."""
+    stage = opened(select=None, LOCALE="en")
+    page = stage.show(shown, stage.bring(shown)).text
+    unmarked = re.sub(r'<(\w+) lang="ja">[^<]*</\1>', "", page)
+    lines = re.findall(r"<(?:dt|li)>(.*?)</(?:dt|li)>", unmarked, re.DOTALL)
+    assert not [word for line in lines for word in JAPANESE.findall(line)]
+
+
 def test_japanese_is_the_default(opened: Open) -> None:
     """A shop that says nothing speaks Japanese."""
     assert spoken(opened(select=None)) == "ja"

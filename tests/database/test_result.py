@@ -38,8 +38,8 @@ def said(shop: Shop, payment: Payment) -> str:
 
 def numbers_on(page: str) -> list[tuple[str, str]]:
     """The numbers that can be copied from a page, each under its name; their groups are only tags between digits."""
-    rows = re.findall(r'<dt>([^<]+)</dt>\s*<dd class="zeus-digits">(.+?)</dd>', page)
-    return [(label, re.sub("<[^>]+>", "", digits)) for label, digits in rows]
+    rows = re.findall(r'<dt>(.+?)</dt>\s*<dd class="zeus-digits">(.+?)</dd>', page)
+    return [(re.sub("<[^>]+>", "", label), re.sub("<[^>]+>", "", digits)) for label, digits in rows]
 
 
 @pytest.mark.parametrize(
