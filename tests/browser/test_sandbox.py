@@ -40,7 +40,7 @@ PAGES = (
 def slip_at(page: Page, demo: RunningDemo, store: str) -> tuple[str, dict[str, str]]:
     """Order something and choose a store; return the order's address and the slip's numbers."""
     order_something(page, demo)
-    order = page.get_by_role("link", name="お店に戻る").get_attribute("href")
+    order = page.get_by_role("link", name="ショップに戻る").get_attribute("href")
     choose_store(page, store)
     return f"{demo.shop}{order}", {label: number_called(page, label) for label in STORES[store]}
 

@@ -202,9 +202,11 @@ class Round:
     def _tried_before(self) -> Payment | None:
         payment_id = self._dice.choice(list(self._world.slips.values())).payment_id
         payment = self._stage.db.session.get(Payment, payment_id)
-        if payment is None or payments_of(self._stage.app).obstacle(payment) is not None:
+        if payment is None:
             return None
-        return payment
+        payments = payments_of(self._stage.app)
+        hindered = payments.obstacle(payment) is not None or payments.standing(payment).under_review
+        return None if hindered else payment
 
     def _aim(self, slip: Slip | None = None) -> Aim:
         """Aim at an application, by both its numbers or by one, at its re-issue, or at none that exists."""
