@@ -89,6 +89,16 @@ HOLDS_MONEY = frozenset(
 LIVE = frozenset({State.SUBMITTING, State.UNKNOWN, State.AWAITING_PAYMENT})
 #: From here a customer may apply (again); `UNKNOWN` only after RETRY_UNKNOWN_AFTER.
 MAY_APPLY = frozenset({State.OPEN, State.DECLINED, State.FAILED, State.EXPIRED, State.UNKNOWN})
+#: Which application leads its payment, and so says what the payment is: the one of the highest rank, of these the
+#: latest. Money, then a slip that is out or on its way, then whatever stands.
+RANK: Mapping[State, int] = MappingProxyType(
+    {
+        **dict.fromkeys(State, 0),
+        **dict.fromkeys(HOLDS_MONEY, 2),
+        **dict.fromkeys((State.SUBMITTING, State.AWAITING_PAYMENT), 1),
+        **dict.fromkeys((State.SUPERSEDED, State.CANCELLED_AFTER_CANCEL), -1),
+    }
+)
 #: 11, 12 and 13: they speak of the old slip of a re-issue.
 AFTER_CANCEL = frozenset({Input.NOTICE_11, Input.NOTICE_12, Input.NOTICE_13})
 #: Notices that say money is gone: when one repeats after a person has decided that it is there, they must look again.

@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, composite, mapped_column, re
 
 from flask_zeus_cvs.clock import JST, now
 from flask_zeus_cvs.customer import Customer
-from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, MAY_APPLY, EventKind, State
+from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, MAY_APPLY, RANK, EventKind, State
 from flask_zeus_cvs.protocol.codes import Store
 
 
@@ -303,13 +303,8 @@ class Application(Base):
 
     @property
     def rank(self) -> int:
-        """The highest leads its payment: money, then a slip that is out or on its way, then whatever stands."""
-        state = self.state
-        if state in HOLDS_MONEY:
-            return 2
-        if state in (State.SUBMITTING, State.AWAITING_PAYMENT):
-            return 1
-        return -1 if state in (State.SUPERSEDED, State.CANCELLED_AFTER_CANCEL) else 0
+        """The highest leads its payment: see `lifecycle.RANK`."""
+        return RANK[self.state]
 
     @property
     def deadline(self) -> datetime | None:

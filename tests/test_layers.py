@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "web": {"clock", "exceptions", "protocol", "customer", "lifecycle", "settings", "models", "payments"},
     "memos": {"clock", "models"},
-    "staff": set(),
+    "staff": {"clock", "lifecycle", "models", "protocol"},
     "cli": {"clock", "drill", "exceptions", "settings", "payments"},
     "extension": {
         "exceptions",
