@@ -168,14 +168,19 @@ class Database:
         time.sleep(0.1)
         return True
 
-    def bounded(self, work: Callable[[], T]) -> T:
+    @property
+    def is_hanging(self) -> bool:
+        """Whether something that was given up by `bounded` still waits for the database."""
+        self._hanging = {each for each in self._hanging if each.is_alive()}
+        return bool(self._hanging)
+
+    def bounded(self, work: Callable[[], T], within: float | None = None) -> T:
         """Run ``work`` in a thread and wait for it at most `ANSWER_WITHIN` seconds; then raises `DatabaseAway`.
 
         The work itself goes on, and may yet succeed: a database whose machine has vanished makes a connection
         hang for many minutes, and no driver can be told otherwise from here.
         """
-        self._hanging = {each for each in self._hanging if each.is_alive()}
-        seconds = ANSWER_WITHIN_HANGING if self._hanging else ANSWER_WITHIN
+        seconds = within or (ANSWER_WITHIN_HANGING if self.is_hanging else ANSWER_WITHIN)
         outcome: _Outcome[T] = _Outcome(work)
         thread = threading.Thread(target=outcome.find, name="zeus-cvs-storing", daemon=True)
         try:

@@ -31,19 +31,34 @@ def recall(session: Session, key: str) -> Remembered | None:
 
 def remember(session: Session, key: str, value: Any = None) -> None:
     """Write a JSON value under a key, in the caller's transaction, over what was there."""
-    if _overwritten(session, key, value):
-        return
-    try:
-        with session.begin_nested():
-            session.add(Memo(key=key, value=json.dumps(value)))
-    except IntegrityError:  # another process was faster
+    if not _overwritten(session, key, value) and not _added(session, key, value):
         _overwritten(session, key, value)
 
 
-def _overwritten(session: Session, key: str, value: Any) -> bool:
+def remember_once(session: Session, key: str, value: Any) -> bool:
+    """Write as `remember`, and tell whether that was news: of those who write the same at once, one only hears so."""
+    other = Memo.value != json.dumps(value)
+    if _overwritten(session, key, value, other):
+        return True
+    if recall(session, key) is not None:
+        return False
+    return _added(session, key, value) or _overwritten(session, key, value, other)
+
+
+def _added(session: Session, key: str, value: Any) -> bool:
+    """Add a memo; False if another process was faster."""
+    try:
+        with session.begin_nested():
+            session.add(Memo(key=key, value=json.dumps(value)))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _overwritten(session: Session, key: str, value: Any, *where: sa.ColumnElement[bool]) -> bool:
     changed = session.execute(
         sa.update(Memo)
-        .where(Memo.key == key)
+        .where(Memo.key == key, *where)
         .values(value=json.dumps(value), written_at=now())
         .execution_options(synchronize_session=False)
     )

@@ -212,6 +212,11 @@ class Outbox:
         except RuntimeError as error:  # no thread to be had: the next request, or cron, delivers
             log.error("Delivering failed: %s", _where(error), extra={"action": "delivery_failed"})
 
+    @property
+    def is_running(self) -> bool | None:
+        """Whether this process has its background thread; None if there is to be none."""
+        return self._thread.is_alive if self._settings.delivery is DeliveryMode.BACKGROUND else None
+
     def deliver_here(self) -> None:
         """Deliver what is due in this thread, unless that is left to others; never raises. For cron's commands."""
         if self._settings.delivery is not DeliveryMode.DEFERRED:
@@ -650,6 +655,12 @@ class _Background:
     def _here(self) -> _Process:
         """What belongs to this process: a forked child inherits the objects, not the thread."""
         return self._processes.setdefault(os.getpid(), _Process())
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether this process has the thread now."""
+        deliverer = self._here.deliverer
+        return deliverer is not None and deliverer.thread.is_alive()
 
     def wake(self, *, look: bool) -> None:
         """Start the thread if this process has none, which then looks at once; ``look``: have it look in any case."""

@@ -57,6 +57,7 @@ from flask_zeus_cvs.lifecycle import (
     State,
     events,
 )
+from flask_zeus_cvs.memos import remember, remember_once
 from flask_zeus_cvs.models import (
     Application,
     Event,
@@ -80,6 +81,8 @@ EXTENSION = "zeus_cvs"
 ANSWER_SLACK = 60
 #: Bytes of a notice that are kept.
 MAX_RAW = 8 * 1024
+#: The memos of the last sweep, of the last delivering in the foreground, and of the last silence that was told of.
+SWEPT, DELIVERED, SILENCE = "sweep", "deliver", "silence"
 _MATCHED = "flask-zeus-cvs"
 _ALPHABET = string.ascii_uppercase + string.digits
 
@@ -135,6 +138,16 @@ class Payments:
         self.settings = settings
         self._gateway = gateway
         self._outbox = outbox
+
+    @property
+    def database(self) -> Database:
+        """Where the payments are: for whoever reads them."""
+        return self._database
+
+    @property
+    def is_delivering(self) -> bool | None:
+        """Whether this process delivers what is due by itself; None if ZEUS_CVS_DELIVERY has it done elsewhere."""
+        return self._outbox.is_running
 
     # --- in the caller's transaction -------------------------------------------------------------
 
@@ -940,6 +953,7 @@ class Payments:
             ended=self._each(self._run_out(), self._end_offer),
             reminded=self._each(self._near(), self._remind),
         )
+        self._note(SWEPT)
         self._outbox.deliver_here()
         return sweep
 
@@ -954,7 +968,34 @@ class Payments:
     def deliver_now(self) -> Summary:
         """Deliver what is due, in this thread, until nothing is."""
         self._database.refuse_pending_work()
-        return self._outbox.deliver_due()
+        done = self._outbox.deliver_due()
+        self._note(DELIVERED)
+        return done
+
+    def _note(self, key: str) -> None:
+        """Remember when something was done that cron is to do; never raises: what was done is done."""
+        try:
+            self._database.write(lambda session: remember(session, key))
+        except Exception as error:
+            log.warning(
+                "That %r was done could not be noted: %s", key, type(error).__name__, extra={"action": "note"}
+            )
+
+    def tell_of_silence(self, silence: str) -> bool:
+        """Tell subscribers that notices stay away, once for each ``silence`` in turn; returns whether it was news.
+
+        Commits, then delivers as ZEUS_CVS_DELIVERY says, in this thread unless it is deferred.
+        """
+
+        def tell(session: Session) -> bool:
+            news = remember_once(session, SILENCE, silence)
+            if news:
+                self._outbox.append(session, EventKind.SILENCE_SUSPECTED, None)
+            return news
+
+        news = self._database.write(tell)
+        self._outbox.deliver_here()
+        return news
 
     def hasten(self) -> int:
         """Make due at once what waits for its next try; returns how many deliveries."""

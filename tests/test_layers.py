@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "gateway",
         "models",
         "database",
+        "memos",
         "outbox",
     },
     "web": {"clock", "exceptions", "protocol", "customer", "lifecycle", "settings", "models", "payments"},

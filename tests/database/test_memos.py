@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-from flask_zeus_cvs.memos import Remembered, recall, remember
+from flask_zeus_cvs.memos import Remembered, recall, remember, remember_once
 from tests.conftest import Shop
 
 
@@ -40,3 +40,15 @@ def test_many_who_write_first_at_once(shop: Shop) -> None:
     found = read(shop, "sweep")
     assert found is not None
     assert found.value in range(8)
+
+
+def test_news_is_news_once(shop: Shop) -> None:
+    """Of eight machines that write the same at once, one hears that it was new; another value is news again."""
+
+    def one(value: str) -> bool:
+        with shop.app.app_context():
+            return shop.payments.database.write(lambda session: remember_once(session, "silence", value))
+
+    for value in ("since Monday", "since Friday", "since Monday"):
+        with ThreadPoolExecutor(8) as pool:
+            assert sorted(pool.map(one, [value] * 8)) == [False] * 7 + [True]
