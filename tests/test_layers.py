@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "web": {"clock", "exceptions", "protocol", "customer", "lifecycle", "settings", "models", "payments"},
     "memos": {"clock", "models"},
-    "staff": {"clock", "lifecycle", "models", "protocol"},
+    "staff": {"clock", "customer", "exceptions", "lifecycle", "models", "protocol"},
     "cli": {"clock", "drill", "exceptions", "settings", "payments"},
     "extension": {
         "exceptions",

@@ -61,7 +61,7 @@ class Filters:
     under_review: bool | None = None
 
 
-def matching(session: Session, filters: Filters) -> sa.Select[tuple[Payment]]:
+def matching(session: Session, filters: Filters) -> sa.Select[Any]:
     """Make the SELECT of what matches, newest first, without a limit; the session finds where a day begins."""
     return sa.select(Payment).where(*conditions(session, filters)).order_by(Payment.id.desc())
 
@@ -87,7 +87,7 @@ def count(session: Session, filters: Filters, most: int, before: int | None = No
 
 def conditions(session: Session, filters: Filters) -> list[sa.ColumnElement[bool]]:
     """Say what matches as conditions on `Payment`, for a SELECT of somebody else's."""
-    found = [*_days(session, filters), *_keys(filters)]
+    found: list[sa.ColumnElement[bool]] = [*_days(session, filters), *_keys(filters)]
     if filters.text:
         found.append(_pasted(filters.text))
     if filters.states:
@@ -96,7 +96,10 @@ def conditions(session: Session, filters: Filters) -> list[sa.ColumnElement[bool
         found.append(_leads(lambda each: each.store == filters.store))
     if filters.test is not None:
         is_test = _leads(lambda each: each.test.is_(True))
-        found.append(is_test if filters.test else sa.not_(is_test))
+        tried = sa.select(Application.payment_id).where(
+            Application.test.is_(True)
+        )  # few: a plan that begins here
+        found += [is_test, Payment.id.in_(tried)] if filters.test else [sa.not_(is_test)]
     if filters.under_review is not None:
         asked = sa.select(Review.payment_id).where(
             Review.resolved_at.is_(None), Review.payment_id.is_not(None)
@@ -161,7 +164,7 @@ def _keys(filters: Filters) -> list[sa.ColumnElement[bool]]:
     return [each if _seen(text) == text else sa.false() for text, each in named if text]
 
 
-def _owners(column: InstrumentedAttribute[Any], texts: Sequence[str]) -> sa.Select[tuple[int]]:
+def _owners(column: InstrumentedAttribute[Any], texts: Sequence[str]) -> sa.Select[Any]:
     return sa.select(Application.payment_id).where(column.in_(texts))
 
 
@@ -228,13 +231,12 @@ def _leads(such: Callable[[_Each], sa.ColumnElement[bool]]) -> sa.ColumnElement[
 def _is_in(each: _Each, states: frozenset[State], moment: datetime) -> sa.ColumnElement[bool]:
     """Say what `Application.state` says: one that is submitted without an answer is unknown after its time."""
     stored, submitting = each.stored_state, each.stored_state == State.SUBMITTING
-    found = [stored.in_(sorted(states - {State.SUBMITTING}))] if states - {State.SUBMITTING} else []
-    if State.UNKNOWN in states and State.SUBMITTING in states:
-        found.append(submitting)
-    elif State.UNKNOWN in states:
-        found.append(sa.and_(submitting, each.answer_due_at <= moment))
-    elif State.SUBMITTING in states:
+    as_stored = sorted(states - {State.SUBMITTING})
+    found: list[sa.ColumnElement[bool]] = [stored.in_(as_stored)] if as_stored else []
+    if State.SUBMITTING in states:
         found.append(sa.and_(submitting, each.answer_due_at > moment))
+    if State.UNKNOWN in states:
+        found.append(sa.and_(submitting, each.answer_due_at <= moment))
     return sa.or_(*found)
 
 
