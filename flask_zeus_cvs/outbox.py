@@ -222,8 +222,12 @@ class Outbox:
         if self._settings.delivery is not DeliveryMode.DEFERRED:
             self.try_to_deliver()
 
-    def deliver_due(self, over: Callable[[], bool] = lambda: False) -> Summary:
+    def deliver_due(
+        self, over: Callable[[], bool] = lambda: False, step: Callable[[], object] = lambda: None
+    ) -> Summary:
         """Deliver whatever is due, in this thread, until nothing is or ``over``; returns what was done.
+
+        ``step`` is called after each.
 
         Never raises for a receiver: its failure is recorded, logged, and tried again later. What is due for a
         receiver that is not connected in this process is left to a process in which it is: see `stranded`.
@@ -231,7 +235,11 @@ class Outbox:
         self._record_what_was_not()
         summary = Summary()
         while not over() and (due := self._due()):
-            handled = [self._deliver(delivery_id, receiver) for delivery_id, receiver in due if not over()]
+            handled = []
+            for delivery_id, receiver in due:
+                if not over():
+                    handled.append(self._deliver(delivery_id, receiver))
+                    step()
             round_ = sum((each for each in handled if each), Summary())
             summary += round_
             if not round_.handled:  # other workers hold them all
@@ -245,6 +253,11 @@ class Outbox:
                 session, Delivery.state == DeliveryState.PENDING, Delivery.due_at > now(), due_at=now()
             )
         )
+
+    def count_due(self) -> int:
+        """Count what is due and can be delivered in this process."""
+        due = sa.select(sa.func.count()).join(Delivery.event).where(*_claimable(now()), self._known())
+        return self._database.read(lambda session: session.scalar(due.select_from(Delivery))) or 0
 
     def stranded(self) -> Mapping[str, int]:
         """Count what is due for receivers that are not connected in this process, by their names."""
@@ -294,24 +307,25 @@ class Outbox:
             for each in self._database.read(lambda session: session.scalars(found).all())
         ]
 
-    def retry(self, which: str) -> int:
+    def retry(self, which: str, by: str = "") -> int:
         """Make parked deliveries due again, with all their tries: an id, a receiver's name, or ``all``."""
-        return self._decide(which, _parked(), state=DeliveryState.PENDING, attempts=0, due_at=now())
+        return self._decide(which, by, _parked(), state=DeliveryState.PENDING, attempts=0, due_at=now())
 
-    def dismiss(self, which: str) -> int:
+    def dismiss(self, which: str, by: str = "") -> int:
         """Give up for good what is parked; by id or name also what waits for a receiver that is not here."""
         lost = sa.and_(*_claimable(now()), sa.not_(self._known()))
         return self._decide(
-            which, _parked() if which == _ALL else sa.or_(_parked(), lost), state=DeliveryState.DISMISSED
+            which, by, _parked() if which == _ALL else sa.or_(_parked(), lost), state=DeliveryState.DISMISSED
         )
 
-    def _decide(self, which: str, where: sa.ColumnElement[bool], **values: object) -> int:
+    def _decide(self, which: str, by: str, where: sa.ColumnElement[bool], **values: object) -> int:
         found = sa.select(Delivery.id).join(Delivery.event).where(where, _called(which))
 
         def decide(session: Session) -> int:
             ids = session.scalars(found).all()
             idle = Delivery.state.in_(_UNFINISHED) & _unleased(now())
-            return _update(session, Delivery.id.in_(ids), idle, lease=None, leased_until=None, **values)
+            free = {"lease": None, "leased_until": None, "decided_by": by[:100]}
+            return _update(session, Delivery.id.in_(ids), idle, **free, **values)
 
         changed = self._database.write(decide)
         if not changed and which != _ALL:

@@ -361,9 +361,7 @@ class Payments:
             if isinstance(answer, Answer):
                 self._look_again(answer.order_no)
             self._outbox.after_commit()
-        stale = object_session(payment)
-        if stale is not None and not stale.is_modified(payment):
-            stale.expire(payment)
+        _expire_stale(payment)
         return self._database.read(
             lambda session: session.get_one(
                 Application,
@@ -687,12 +685,16 @@ class Payments:
             log.error("A waiting notice was left to the sweep: %s", type(error).__name__)
 
     def _known_meanwhile(self, order_no: str | None = None) -> sa.Select[Any]:
+        """Find what waits although its order number is known; without one by way of its reviews, which are few."""
         found = (
             sa.select(Notification.id)
             .join(Application, Application.order_no == Notification.order_no)
             .where(Notification.verdict == Verdict.WAITING)
         )
-        return found if order_no is None else found.where(Notification.order_no == order_no)
+        if order_no is not None:
+            return found.where(Notification.order_no == order_no)
+        asked = sa.select(Review.notification_id).where(Review.reason == ReviewReason.UNKNOWN_ORDER)
+        return found.where(Notification.id.in_(asked))
 
     def _take_one_waiting(self, session: Session, notification_id: int) -> bool:
         row = session.get_one(Notification, notification_id)
@@ -937,21 +939,50 @@ class Payments:
         _fill_blanks(adopted, notice)
         return adopted
 
+    # --- reset -----------------------------------------------------------------------------------
+
+    def reset_attempts(self, payment: Payment) -> int:
+        """Let a customer apply again who has used up ZEUS_CVS_MAX_ATTEMPTS; commits. Returns the tries forgotten.
+
+        Whatever else stands in the way, `obstacle` and `standing` tell.
+        """
+        self._database.refuse_pending_work()
+        payment_id = _id_of(payment)
+        tried = self._database.write(lambda session: self._reset_attempts(session, payment_id))
+        _expire_stale(payment)
+        log.info(
+            "Attempts of payment %d: 0", payment_id, extra={"action": "reset_attempts", "payment": payment_id}
+        )
+        return tried
+
+    def _reset_attempts(self, session: Session, payment_id: int) -> int:
+        locked = lock(session, payment_id)
+        if locked is None:
+            raise PendingWorkError(_NOT_THERE)
+        tried, locked.attempts = locked.attempts, 0
+        return tried
+
     # --- expire ----------------------------------------------------------------------------------
 
-    def expire(self) -> Sweep:
+    def count_overdue(self) -> int:
+        """Count what `expire` would look at now."""
+        finds = (self._known_meanwhile(), self._unpaid(), self._run_out(), self._near())
+        counts = [sa.select(sa.func.count()).select_from(each.subquery()) for each in finds]
+        return self._database.read(lambda session: sum(session.scalar(each) or 0 for each in counts))
+
+    def expire(self, step: Callable[[], object] = lambda: None) -> Sweep:
         """Expire what nobody paid and end offers that ran out; remind of deadlines that are near.
 
         A slip expires at the deadline's 24:00 JST plus EXPIRY_GRACE_HOURS (59 days after creation if no
-        deadline is known), never with money or an open review on its payment. Each in a transaction of its own.
-        Subscribers are told in this thread.
+        deadline is known), never with money or an open review on its payment. Each in a transaction of its own,
+        and ``step`` is called after each. Subscribers are told in this thread.
         """
         self._database.refuse_pending_work()
-        self._each(self._known_meanwhile(), self._take_one_waiting)
+        self._each(self._known_meanwhile(), self._take_one_waiting, step)
         sweep = Sweep(
-            expired=self._each(self._unpaid(), self._expire_slip),
-            ended=self._each(self._run_out(), self._end_offer),
-            reminded=self._each(self._near(), self._remind),
+            expired=self._each(self._unpaid(), self._expire_slip, step),
+            ended=self._each(self._run_out(), self._end_offer, step),
+            reminded=self._each(self._near(), self._remind, step),
         )
         self._note(SWEPT)
         self._outbox.deliver_here()
@@ -965,10 +996,10 @@ class Payments:
         """End the thread that delivers in this process; what is due stays due, and a later `start` goes on with it."""
         self._outbox.stop()
 
-    def deliver_now(self) -> Summary:
-        """Deliver what is due, in this thread, until nothing is."""
+    def deliver_now(self, step: Callable[[], object] = lambda: None) -> Summary:
+        """Deliver what is due, in this thread, until nothing is; ``step`` is called after each."""
         self._database.refuse_pending_work()
-        done = self._outbox.deliver_due()
+        done = self._outbox.deliver_due(step=step)
         self._note(DELIVERED)
         return done
 
@@ -1001,6 +1032,10 @@ class Payments:
         """Make due at once what waits for its next try; returns how many deliveries."""
         return self._outbox.hasten()
 
+    def count_due(self) -> int:
+        """Count what `deliver_now` would deliver."""
+        return self._outbox.count_due()
+
     def stranded(self) -> Mapping[str, int]:
         """Count what is due for receivers that are not connected in this process, by their names."""
         return self._outbox.stranded()
@@ -1009,21 +1044,26 @@ class Payments:
         """List the deliveries that were given up on, oldest first; each waits for a person."""
         return self._outbox.parked()
 
-    def retry(self, which: str) -> int:
+    def retry(self, which: str, by: str = "") -> int:
         """Make parked deliveries due again: an id, a receiver's name, or ``all``; returns how many.
 
-        Each has all its tries again. Raises `UnknownDelivery` if there is none.
+        Each has all its tries again, and keeps who decided it. Raises `UnknownDelivery` if there is none.
         """
-        return self._outbox.retry(which)
+        return self._outbox.retry(which, by)
 
-    def dismiss(self, which: str) -> int:
+    def dismiss(self, which: str, by: str = "") -> int:
         """Give parked deliveries up for good, as `retry` names them; returns how many.
 
         By id or name also those that wait for a receiver that is not connected here. Raises `UnknownDelivery`.
         """
-        return self._outbox.dismiss(which)
+        return self._outbox.dismiss(which, by)
 
-    def _each(self, found: sa.Select[Any], act: Callable[[Session, int], bool]) -> int:
+    def _each(
+        self,
+        found: sa.Select[Any],
+        act: Callable[[Session, int], bool],
+        step: Callable[[], object] = lambda: None,
+    ) -> int:
         """Act on every row found, each in a transaction of its own; returns how many it did act on."""
         acted, last = 0, 0
         while True:
@@ -1034,6 +1074,7 @@ class Payments:
                 return acted
             for each in ids:
                 acted += self._database.write(lambda session, each=each: act(session, each))  # type: ignore[misc]
+                step()
             last = ids[-1]
 
     def _unpaid(self) -> sa.Select[Any]:
@@ -1173,6 +1214,13 @@ def _id_of(payment: Payment) -> int:
     if identity is None:
         raise PendingWorkError(_NOT_THERE)
     return int(identity[0])
+
+
+def _expire_stale(payment: Payment) -> None:
+    """Have the caller's session read a payment anew that we have changed in one of ours."""
+    stale = object_session(payment)
+    if stale is not None and not stale.is_modified(payment):
+        stale.expire(payment)
 
 
 def _check_amount(amount: int) -> None:
