@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "deliver": "deliver:deliver",
         "expire": "expire:expire",
+        "test-order": "test_order:test_order",
         "drill": "drill:drill",
     }
 )
