@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
@@ -38,6 +40,28 @@ def show_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         click.echo("  ".join(_padded(*cell) for cell in cells).rstrip())
 
 
+def show_facts(at: datetime, title: str, facts: Iterable[tuple[str, object]]) -> None:
+    """Print what happened at a moment, and under it what is known of it, lined up by its names."""
+    told = [(name, _text(value)) for name, value in facts]
+    click.echo(f"{at.astimezone(JST):%Y-%m-%d %H:%M:%S} JST  {_text(title)}")
+    width = max((_width(name) for name, _ in told), default=0)
+    for name, text in told:
+        click.echo(f"    {_padded(name, width, False)}  {text}")
+
+
+@contextmanager
+def progress(label: str, count: Callable[[], int]) -> Iterator[Callable[[], None]]:
+    """Draw a bar while something is done ``count()`` times: call what is given after each.
+
+    It is drawn on stderr, and only for a person at a terminal; nothing is counted otherwise.
+    """
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        yield lambda: None
+        return
+    with click.progressbar(length=count(), label=label, file=sys.stderr) as bar:
+        yield lambda: bar.update(1)
+
+
 def show_json(value: Any) -> None:
     """Print one JSON document: moments in ISO 8601 with their zone, Japanese as it is."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
@@ -55,6 +79,8 @@ def _text(cell: object) -> str:
     """One line, without the control characters that could steer a terminal."""
     if isinstance(cell, datetime):
         return day(cell)
+    if isinstance(cell, tuple):
+        return ", ".join(map(_text, cell))
     text = "-" if cell is None or cell == "" else str(cell)
     return "".join(
         each if unicodedata.category(each)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for each in text

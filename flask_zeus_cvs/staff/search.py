@@ -6,6 +6,7 @@ SQL. Lists are newest first, and go on where the last page ended: no database co
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,6 +107,24 @@ def conditions(session: Session, filters: Filters) -> list[sa.ColumnElement[bool
         )
         found.append(Payment.id.in_(asked) if filters.under_review else Payment.id.not_in(asked))
     return found
+
+
+def named(session: Session, which: str) -> Sequence[Payment]:
+    """Find by a whole reference, else by an order_no, else by an id; several of one reference newest first."""
+    which = which.strip()
+    for filters in (Filters(reference=which), Filters(order_no=which)):
+        found = page(session, filters, 20)[0] if which else []
+        if found:
+            return found
+    one = session.get(Payment, int(which)) if re.fullmatch("[0-9]{1,9}", which) else None
+    return [one] if one is not None else []
+
+
+def under_review(session: Session, rows: Sequence[Payment]) -> frozenset[int]:
+    """Tell which of these payments have an open review, by their ids."""
+    ids = [each.id for each in rows]
+    asked = sa.select(Review.payment_id).where(Review.payment_id.in_(ids), Review.resolved_at.is_(None))
+    return frozenset(each for each in session.scalars(asked) if each is not None)
 
 
 def first_id_since(

@@ -102,9 +102,10 @@ class Applied(Entry):
 
 @dataclass(frozen=True)
 class NoticeCame(Entry):
-    """A notice came, ``times`` times until ``last_at``, as ``raw`` and as read; ``faults`` were left out of account.
+    """A notice came, ``times`` times until ``last_at``; ``faults`` were left out of account.
 
-    ``source`` is ``callback``, or the file that it was read from.
+    ``source`` is ``callback``, or the file that it was read from. ``raw`` is as it came, and masked is there only
+    where it could not be read.
     """
 
     kind = Kind.NOTICE
@@ -335,7 +336,7 @@ def _notice(row: Notification, shown: _Shown) -> NoticeCame:
         source=row.source,
         faults=tuple(each for each in row.faults.split(",") if each),
         read=_read(row.raw, shown),
-        raw=row.raw.decode("ascii", "backslashreplace") if shown.reveal else _masked_raw(row.raw),
+        raw=_raw(row, shown),
     )
 
 
@@ -358,6 +359,12 @@ def _is_plain(name: str, value: str | None) -> bool:
     except InvalidField:
         return not value
     return True
+
+
+def _raw(row: Notification, shown: _Shown) -> str:
+    if shown.reveal:
+        return row.raw.decode("ascii", "backslashreplace")
+    return _masked_raw(row.raw) if row.verdict is Verdict.UNREADABLE else ""
 
 
 def _masked_raw(raw: bytes) -> str:
