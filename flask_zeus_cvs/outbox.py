@@ -36,6 +36,7 @@ from flask_zeus_cvs.lifecycle import EventKind, State
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment
 from flask_zeus_cvs.settings import DeliveryMode, FulfillOn, Settings
 from flask_zeus_cvs.signals import SIGNALS, EventData, Receiver
+from flask_zeus_cvs.telemetry import Action, Fact, happened, said, span
 
 log = logging.getLogger(__name__)
 
@@ -109,10 +110,19 @@ class _Claim:
     subscriber: str
     receiver: Receiver
     attempts: int
+    kind: EventKind
+    payment_id: int | None
 
     @property
-    def extra(self) -> dict[str, object]:
-        return {"delivery": self.delivery_id, "event": self.event_id, "subscriber": self.subscriber}
+    def facts(self) -> dict[str, Fact]:
+        return {
+            "delivery": self.delivery_id,
+            "event": self.event_id,
+            "kind": self.kind.value,
+            "payment": self.payment_id,
+            "subscriber": self.subscriber,
+            "attempts": self.attempts,
+        }
 
 
 @dataclass
@@ -166,7 +176,9 @@ class Outbox:
         event.deliveries = [Delivery(subscriber=name) for name in names]
         session.add(event)
         if kind is EventKind.FULFILLMENT_READY and payment is not None and not names:
-            say = partial(log.error, _NOBODY_SHIPS, payment.id, extra={"action": "no_subscriber"})
+            say = partial(
+                log.error, _NOBODY_SHIPS, payment.id, extra=said(Action.NO_SUBSCRIBER, payment=payment.id)
+            )
             afterwards(session, say)
         return event
 
@@ -210,7 +222,7 @@ class Outbox:
         try:
             self._thread.wake(look=look)
         except RuntimeError as error:  # no thread to be had: the next request, or cron, delivers
-            log.error("Delivering failed: %s", _where(error), extra={"action": "delivery_failed"})
+            log.error("Delivering failed: %s", _where(error), extra=said(Action.OUTBOX))
 
     @property
     def is_running(self) -> bool | None:
@@ -276,13 +288,13 @@ class Outbox:
         try:
             waiting = self.stranded()
         except Exception as error:
-            log.error("Delivering failed: %s", _where(error), extra={"action": "delivery_failed"})
+            log.error("Delivering failed: %s", _where(error), extra=said(Action.OUTBOX))
             return
         if waiting and waiting.keys() != self._named.keys():
             log.error(
                 "Deliveries wait for receivers that are not connected in this process: %s",
                 ", ".join(waiting),
-                extra={"action": "stranded"},
+                extra=said(Action.STRANDED),
             )
         self._named = waiting
 
@@ -352,7 +364,7 @@ class Outbox:
         try:
             self.deliver_due(over)
         except Exception as error:
-            log.error("Delivering failed: %s", _where(error), extra={"action": "delivery_failed"})
+            log.error("Delivering failed: %s", _where(error), extra=said(Action.OUTBOX))
 
     def _due(self, limit: int = 50) -> list[tuple[int, Receiver]]:
         """Find what is due and can be delivered here, each with its receiver, longest due first."""
@@ -371,12 +383,21 @@ class Outbox:
         claim = self._database.write(lambda session: self._claim(session, delivery_id, receiver))
         if claim is None or isinstance(claim, Summary):
             return claim
+        began = time.monotonic()
         try:
-            self._call(claim)
+            with span("deliver", **claim.facts) as seen:
+                self._call(claim)
+                seen.note(outcome=DeliveryState.DONE.value)
         except BaseException as error:  # gevent's and asyncio's time-outs are no Exceptions
             if isinstance(error, _ENDS_US) or type(error).__name__ == "GreenletExit":
                 raise
             return self._failed(claim, error)
+        seconds = round(time.monotonic() - began, 3)
+        log.info(
+            "Event %d (%s): %s is done",
+            *(claim.event_id, claim.kind.value, claim.subscriber),
+            extra=said(Action.DELIVER, outcome=DeliveryState.DONE.value, seconds=seconds, **claim.facts),
+        )
         return Summary(done=1)
 
     def _claim(self, session: Session, delivery_id: int, receiver: Receiver) -> _Claim | Summary | None:
@@ -395,6 +416,7 @@ class Outbox:
         if self._overtaken(session, delivery.event):
             delivery.state = DeliveryState.OBSOLETE
             delivery.lease = delivery.leased_until = None
+            afterwards(session, partial(_say_obsolete, delivery, delivery.event))
             return Summary(obsolete=1)
         if self._too_early(delivery.event):
             delivery.due_at, delivery.attempts = moment + POSTPONED, delivery.attempts - 1
@@ -408,7 +430,16 @@ class Outbox:
                 session, partial(self._say_parked, delivery.id, delivery.event_id, delivery.subscriber)
             )
             return Summary(parked=1)
-        return _Claim(delivery_id, delivery.event_id, lease, delivery.subscriber, receiver, delivery.attempts)
+        return _Claim(
+            delivery_id,
+            delivery.event_id,
+            lease,
+            delivery.subscriber,
+            receiver,
+            delivery.attempts,
+            delivery.event.kind,
+            delivery.event.payment_id,
+        )
 
     def _overtaken(self, session: Session, event: Event) -> bool:
         """Tell, under the payment's lock, whether what the event says has ceased to be true."""
@@ -485,7 +516,7 @@ class Outbox:
                 "and the mark that it is done are stored together. As it is, a failure after its commit cannot be "
                 "tried again, and is parked.",
                 claim.subscriber,
-                extra={"action": "own_commit", **claim.extra},
+                extra=said(Action.OWN_COMMIT, **claim.facts),
             )
 
     def _failed(self, claim: _Claim, error: BaseException) -> Summary:
@@ -496,7 +527,7 @@ class Outbox:
             claim.subscriber,
             claim.attempts,
             where,
-            extra={"action": "delivery_failed", **claim.extra},
+            extra=said(Action.DELIVERY_FAILED, **claim.facts),
         )
         return self._record_or_remember(claim, where)
 
@@ -524,18 +555,14 @@ class Outbox:
         return Summary(parked=1)
 
     def _say_parked(self, delivery_id: int, event_id: int, subscriber: str) -> None:
+        happened("deliver", subscriber=subscriber, outcome=DeliveryState.PARKED.value)
         log.error(
             "Delivery %d to %s is parked. Mend the cause, then: flask %s deliver --retry %d",
             delivery_id,
             subscriber,
             self._settings.cli_group,
             delivery_id,
-            extra={
-                "action": "parked",
-                "delivery": delivery_id,
-                "event": event_id,
-                "subscriber": subscriber,
-            },
+            extra=said(Action.PARKED, delivery=delivery_id, event=event_id, subscriber=subscriber),
         )
 
     def _put_off(self, session: Session, claim: _Claim, where: str) -> DeliveryState | None:
@@ -551,6 +578,23 @@ class Outbox:
         delivery.lease = delivery.leased_until = None
         delivery.last_error = where[:255]
         return delivery.state
+
+
+def _say_obsolete(delivery: Delivery, event: Event) -> None:
+    facts: dict[str, Fact] = {
+        "delivery": delivery.id,
+        "event": event.id,
+        "kind": event.kind.value,
+        "payment": event.payment_id,
+        "subscriber": delivery.subscriber,
+        "outcome": DeliveryState.OBSOLETE.value,
+    }
+    happened("deliver", **facts)
+    log.info(
+        "Event %d (%s) was overtaken: %s is not called",
+        *(event.id, event.kind.value, delivery.subscriber),
+        extra=said(Action.DELIVER, **facts),
+    )
 
 
 def _before_commit(session: Session) -> None:

@@ -6,16 +6,19 @@ the others work in short transactions of their own, commit, and then have the ou
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import re
 import secrets
 import string
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,6 +76,7 @@ from flask_zeus_cvs.protocol.codes import ERROR_CODES, Store
 from flask_zeus_cvs.protocol.fields import MAX_AMOUNT, MAX_DAYS, MIN_AMOUNT, Problem, check
 from flask_zeus_cvs.protocol.messages import Answer, ApplicationRequest, Notice, Outcome
 from flask_zeus_cvs.settings import Settings
+from flask_zeus_cvs.telemetry import Action, Fact, Span, happened, said, span
 
 log = logging.getLogger(__name__)
 
@@ -103,11 +107,13 @@ class Obstacle(StrEnum):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a notice: its row, its verdict, and whether it was a repeat."""
+    """What became of a notice: its row, its verdict, whether it was a repeat, and whose it is, if that is known."""
 
     notification_id: int
     verdict: Verdict
     repeat: bool = False
+    payment_id: int | None = None
+    application_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -352,14 +358,14 @@ class Payments:
         refuse_late_patch()
         self._database.refuse_pending_work()
         payment_id = _id_of(payment)
-        application_id, request = self._database.write(
-            lambda session: self._begin(session, payment_id, customer, offered)
-        )
+        with span("submit", payment=payment_id, store=offered.value) as seen:
+            application_id, request = self._database.write(
+                lambda session: self._begin(session, payment_id, customer, offered)
+            )
+            seen.note(application=application_id)
+            if request is not None:
+                self._send(request, application_id, seen)
         if request is not None:
-            answer = self._ask(request, application_id)
-            self._database.write(lambda session: self._settle(session, application_id, answer))
-            if isinstance(answer, Answer):
-                self._look_again(answer.order_no)
             self._outbox.after_commit()
         _expire_stale(payment)
         return self._database.read(
@@ -430,23 +436,41 @@ class Payments:
             span=self.settings.pay_within_days,
         )
 
+    def _send(self, request: ApplicationRequest, application_id: int, seen: Span) -> None:
+        """Ask ZEUS, and store what came of it."""
+        about: dict[str, Fact] = {"application": application_id, "store": request.pay_cvs}
+        log.debug(
+            "Application %d goes to ZEUS", application_id, extra=said(Action.SUBMIT, outcome="sent", **about)
+        )
+        began = time.monotonic()
+        answer = self._ask(request, application_id)
+        seconds = round(time.monotonic() - began, 3)
+        self._database.write(lambda session: self._settle(session, application_id, answer))
+        outcome = (answer.outcome if isinstance(answer, Answer) else answer).value
+        seen.note(outcome=outcome)
+        log.info(
+            "Application %d: %s after %.1f s",
+            application_id,
+            outcome,
+            seconds,
+            extra=said(Action.SUBMIT, outcome=outcome, seconds=seconds, **about),
+        )
+        if isinstance(answer, Answer):
+            self._look_again(answer.order_no)
+
     def _ask(self, request: ApplicationRequest, application_id: int) -> Answer | Input:
+        extra = said(Action.GATEWAY, application=application_id, store=request.pay_cvs)
         try:
-            answer = self._gateway.apply(request)
+            with span("gateway", application=application_id, store=request.pay_cvs) as seen:
+                answer = self._gateway.apply(request)
+                seen.note(outcome=answer.outcome.value)
         except GatewayError as error:
-            log.warning(
-                "Application %d: %s",
-                application_id,
-                error,
-                extra={"action": "submit", "application": application_id},
-            )
+            log.warning("Application %d: %s", application_id, error, extra=extra)
             return Input.NOT_SENT if isinstance(error, NotSent) else Input.UNKNOWN
         if answer.faults:
+            broken = ", ".join(answer.faults)
             log.warning(
-                "Application %d: ZEUS's answer breaks the rule of %s",
-                application_id,
-                ", ".join(answer.faults),
-                extra={"action": "submit", "application": application_id},
+                "Application %d: ZEUS's answer breaks the rule of %s", application_id, broken, extra=extra
             )
         return answer
 
@@ -485,14 +509,35 @@ class Payments:
         yet be stored); any other error means that nothing was stored.
         """
         self._database.refuse_pending_work()
-        try:
-            notice = Notice.parse(raw, self.settings.callback_encoding)
-        except UnreadableNotice as error:
-            self.keep_unreadable(error, source)
-            raise
-        receipt = self._database.bounded(lambda: self._store(notice, source))
+        with span("receive", source=source) as seen:
+            try:
+                notice = Notice.parse(raw, self.settings.callback_encoding)
+            except UnreadableNotice as error:
+                self.keep_unreadable(error, source)
+                raise
+            receipt = self._database.bounded(lambda: self._store(notice, source))
+            self._say_received(notice, receipt, source, seen)
         self._outbox.after_commit()
         return receipt
+
+    def _say_received(self, notice: Notice, receipt: Receipt, source: str, seen: Span) -> None:
+        facts = {
+            "notification": receipt.notification_id,
+            "status": notice.status.value,
+            "verdict": receipt.verdict.value,
+            "repeat": receipt.repeat,
+            "payment": receipt.payment_id,
+            "application": receipt.application_id,
+        }
+        seen.note(**facts)
+        log.info(
+            "Notice %d (%s): %s%s",
+            receipt.notification_id,
+            notice.status.value,
+            receipt.verdict.value,
+            ", a repeat" if receipt.repeat else "",
+            extra=said(Action.RECEIVE, source=source, **facts),
+        )
 
     def _store(self, notice: Notice, source: str) -> Receipt:
         receipt = self._database.write(lambda session: self._take(session, notice, source), repeatable=True)
@@ -508,13 +553,24 @@ class Payments:
         raw = error.raw[:MAX_RAW]
         identity = hashlib.sha256(b"unreadable:" + raw).hexdigest()
 
-        def keep(session: Session) -> None:
-            if self._repeated(session, identity) is None:
-                row = Notification(identity=identity, raw=raw, source=source, verdict=Verdict.UNREADABLE)
-                session.add(row)
-                self._review(session, ReviewReason.UNREADABLE, None, None, row)
+        def keep(session: Session) -> Receipt:
+            known = self._repeated(session, identity)
+            if known is not None:
+                return _receipt(known, repeat=True)
+            row = Notification(identity=identity, raw=raw, source=source, verdict=Verdict.UNREADABLE)
+            session.add(row)
+            self._review(session, ReviewReason.UNREADABLE, None, None, row)
+            return _receipt(row)
 
-        self._database.bounded(lambda: self._database.write(keep, repeatable=True))
+        kept = self._database.bounded(lambda: self._database.write(keep, repeatable=True))
+        facts = {"verdict": kept.verdict.value, "repeat": kept.repeat}
+        happened("receive", **facts)
+        log.info(
+            "Notice %d: unreadable%s",
+            kept.notification_id,
+            ", a repeat" if kept.repeat else "",
+            extra=said(Action.RECEIVE, notification=kept.notification_id, source=source, **facts),
+        )
         self._outbox.after_commit()
 
     def _repeated(self, session: Session, identity: str) -> Notification | None:
@@ -540,7 +596,7 @@ class Payments:
         known = self._repeated(session, notice.identity)
         if known is not None and known.verdict is not Verdict.WAITING:
             self._look_at_repeat(session, payment, notice, known)
-            return Receipt(known.id, known.verdict, repeat=True)
+            return _receipt(known, repeat=True)
         if known is not None:
             return self._apply_waiting(session, payment, notice, known)
         return self._apply(session, payment, notice, self._new_row(session, notice, notice.identity, source))
@@ -581,12 +637,12 @@ class Payments:
         """Keep a notice that belongs to no payment of ours, with a review; a repeat is only counted."""
         known = self._repeated(session, identity)
         if known is not None:
-            return Receipt(known.id, known.verdict, repeat=True)
+            return _receipt(known, repeat=True)
         row = self._new_row(session, notice, identity, source)
         if reason is not ReviewReason.UNKNOWN_ORDER:
             row.verdict = Verdict.REVIEW
         self._review(session, reason, None, None, row)
-        return Receipt(row.id, row.verdict)
+        return _receipt(row)
 
     def _look_at_repeat(
         self, session: Session, payment: Payment, notice: Notice, known: Notification
@@ -612,7 +668,7 @@ class Payments:
         if notice.money is not None and notice.money != payment.amount:
             row.verdict = Verdict.REVIEW
             self._review(session, ReviewReason.WRONG_AMOUNT, payment, None, row)
-            return Receipt(row.id, row.verdict)
+            return _receipt(row)
         known = {each.order_no for each in payment.applications}
         application = self._application_for(session, payment, notice, row)
         bound = application.order_no not in known
@@ -629,7 +685,7 @@ class Payments:
         )
         if bound:
             self._take_waiting(session, application)
-        return Receipt(row.id, row.verdict)
+        return _receipt(row)
 
     def _application_for(
         self, session: Session, payment: Payment, notice: Notice, row: Notification
@@ -682,7 +738,8 @@ class Payments:
         try:
             self._each(self._known_meanwhile(order_no), self._take_one_waiting)
         except Exception as error:
-            log.error("A waiting notice was left to the sweep: %s", type(error).__name__)
+            kind = type(error).__name__
+            log.error("A waiting notice was left to the sweep: %s", kind, extra=said(Action.WAITING))
 
     def _known_meanwhile(self, order_no: str | None = None) -> sa.Select[Any]:
         """Find what waits although its order number is known; without one by way of its reviews, which are few."""
@@ -856,7 +913,7 @@ class Payments:
             previous_state=application.state if application else None,
         )
         about = f" (payment {payment.id})" if payment else ""
-        extra = {"action": "review", "reason": reason.value}
+        extra = said(Action.REVIEW, reason=reason.value, payment=payment.id if payment else None)
         afterwards(session, lambda: log.error("A person must look: %s%s", reason.value, about, extra=extra))
         return review
 
@@ -903,6 +960,9 @@ class Payments:
             return review
         if locked is not None:
             review.payment_id = locked.id
+        extra = said(Action.RESOLVE, review=review.id, payment=review.payment_id, resolution=resolution.value)
+        say = partial(log.info, "Review %d is resolved: %s", review.id, resolution.value, extra=extra)
+        afterwards(session, say)
         if resolution is not Resolution.IGNORED:
             application = self._subject(session, review, locked)
             review.application_id = application.id
@@ -951,7 +1011,7 @@ class Payments:
         tried = self._database.write(lambda session: self._reset_attempts(session, payment_id))
         _expire_stale(payment)
         log.info(
-            "Attempts of payment %d: 0", payment_id, extra={"action": "reset_attempts", "payment": payment_id}
+            "Attempts of payment %d: 0", payment_id, extra=said(Action.RESET_ATTEMPTS, payment=payment_id)
         )
         return tried
 
@@ -978,6 +1038,7 @@ class Payments:
         and ``step`` is called after each. Subscribers are told in this thread.
         """
         self._database.refuse_pending_work()
+        began = time.monotonic()
         self._each(self._known_meanwhile(), self._take_one_waiting, step)
         sweep = Sweep(
             expired=self._each(self._unpaid(), self._expire_slip, step),
@@ -985,6 +1046,12 @@ class Payments:
             reminded=self._each(self._near(), self._remind, step),
         )
         self._note(SWEPT)
+        seconds = round(time.monotonic() - began, 3)
+        log.info(
+            "Swept: slips expired %d, offers ended %d, reminders %d",
+            *(sweep.expired, sweep.ended, sweep.reminded),
+            extra=said(Action.EXPIRE, seconds=seconds, **dataclasses.asdict(sweep)),
+        )
         self._outbox.deliver_here()
         return sweep
 
@@ -1009,7 +1076,7 @@ class Payments:
             self._database.write(lambda session: remember(session, key))
         except Exception as error:
             log.warning(
-                "That %r was done could not be noted: %s", key, type(error).__name__, extra={"action": "note"}
+                "That %r was done could not be noted: %s", key, type(error).__name__, extra=said(Action.NOTE)
             )
 
     def tell_of_silence(self, silence: str) -> bool:
@@ -1296,6 +1363,10 @@ def _spare_attempt(application: Application, given: Input) -> None:
         return
     if given is Input.NOT_SENT or (info is not None and info.maintenance):
         application.payment.attempts = max(0, application.payment.attempts - 1)
+
+
+def _receipt(row: Notification, *, repeat: bool = False) -> Receipt:
+    return Receipt(row.id, row.verdict, repeat, row.payment_id, row.application_id)
 
 
 def _resolved(review: Review, resolution: Resolution, by: str, note: str) -> None:

@@ -39,6 +39,7 @@ from flask_zeus_cvs.payments import MAX_RAW, Obstacle, Payments, payments_of
 from flask_zeus_cvs.protocol.codes import STORES, Store
 from flask_zeus_cvs.protocol.messages import Notice
 from flask_zeus_cvs.settings import Settings
+from flask_zeus_cvs.telemetry import Action, said
 from flask_zeus_cvs.web import wording
 from flask_zeus_cvs.web.calendar import Deadline, calendar_file
 from flask_zeus_cvs.web.forms import CheckoutForm
@@ -424,12 +425,7 @@ def _log_refusal(reason: Refusal) -> None:
         shown(request.remote_addr),
         reason.value,
         unsaid,
-        extra={
-            "action": "callback",
-            "outcome": "refused",
-            "reason": reason.name.lower(),
-            "more": unsaid.calls,
-        },
+        extra=said(Action.CALLBACK, outcome="refused", reason=reason.name.lower(), more=unsaid.calls),
     )
 
 
@@ -448,7 +444,7 @@ def _log_loss(raw: bytes, settings: Settings, error: Exception) -> None:
         shown(notice.status.value if notice else None),
         _kinds(error),
         "".join(traceback.format_tb(error.__traceback__)),
-        extra={"action": "callback", "outcome": "not_stored"},
+        extra=said(Action.CALLBACK, outcome="not_stored"),
     )
 
 
