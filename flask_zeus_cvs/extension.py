@@ -18,6 +18,7 @@ from flask_zeus_cvs.outbox import Outbox, Summary
 from flask_zeus_cvs.payments import EXTENSION, Payments, Receipt, Sweep, payments_of
 from flask_zeus_cvs.protocol.codes import Store
 from flask_zeus_cvs.settings import Settings
+from flask_zeus_cvs.staff.health import Health, health_of
 from flask_zeus_cvs.web import originals
 from flask_zeus_cvs.web.views import make_blueprint
 
@@ -115,6 +116,10 @@ class ZeusCVS:
     def deliver_now(self) -> Summary:
         """Deliver to subscribers what is due, in this thread."""
         return self._payments.deliver_now()
+
+    def health(self) -> Health:
+        """Tell how it is, for an endpoint of the shop's own: in two seconds at most, without personal data."""
+        return health_of(self._payments)
 
     @property
     def _payments(self) -> Payments:

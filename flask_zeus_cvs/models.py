@@ -159,6 +159,13 @@ def _what(item: sa.Constraint | sa.Index) -> tuple[object, ...]:
     return type(item), *(column.name for column in columns)
 
 
+def end_of_day(day: date | None) -> datetime | None:
+    """Return 24:00 JST of a day; None for no day, and for one beyond any calendar."""
+    if day is None or day.year >= date.max.year:
+        return None
+    return datetime.combine(day, time(), JST) + timedelta(days=1)
+
+
 def _new_token() -> str:
     return secrets.token_urlsafe(24)
 
@@ -309,9 +316,7 @@ class Application(Base):
     @property
     def deadline(self) -> datetime | None:
         """The end of the last day for paying, 24:00 JST; None while ZEUS has not told."""
-        if self.pay_limit is None or self.pay_limit.year >= date.max.year:
-            return None
-        return datetime.combine(self.pay_limit, time(), JST) + timedelta(days=1)
+        return end_of_day(self.pay_limit)
 
     def __repr__(self) -> str:
         return f"<Application {self.id} {self.stored_state.value} {self.order_no}>"

@@ -14,6 +14,7 @@ from flask_zeus_cvs.settings import Settings
 #: Each command, in the order of the help page, and where it is: a module of this package, and its name there.
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "check": "check:check",
         "list": "list:list_payments",
         "show": "show:show",
         "deliver": "deliver:deliver",

@@ -102,11 +102,11 @@ def _count(context: Context, singular: str, plural: str, count: int, /, **values
 
 def _is_ours(message: str) -> bool:
     """Whether our catalogs or the shop's ZEUS_CVS_TEXTS have it."""
-    return bool(_own(message)) or message in _ours()
+    return bool(_own(message)) or message in ours()
 
 
 @lru_cache
-def _ours() -> frozenset[str]:
+def ours() -> frozenset[str]:
     """Every text of ours: each catalog has them all."""
     keys = (key for name in LANGUAGES for key in getattr(_catalog(name), "_catalog", {}))
     return frozenset(key[0] if isinstance(key, tuple) else key for key in keys)

@@ -36,6 +36,7 @@ from flask_zeus_cvs.exceptions import InvalidCustomer, NotPayable, UnreadableNot
 from flask_zeus_cvs.lifecycle import State
 from flask_zeus_cvs.models import Application, Payment
 from flask_zeus_cvs.payments import MAX_RAW, Obstacle, Payments, payments_of
+from flask_zeus_cvs.probe import ANSWER, QUESTION, Seen, may_ask
 from flask_zeus_cvs.protocol.codes import STORES, Store
 from flask_zeus_cvs.protocol.messages import Notice
 from flask_zeus_cvs.settings import Settings
@@ -357,6 +358,8 @@ def callback(callback_token: str | None = None) -> ResponseReturnValue:  # noqa:
 
     After any other answer ZEUS mails the shop, and staff resend: it never repeats a call by itself then.
     """
+    if "zeus_cvs_seen" in g:  # flask zeus-cvs check asks what a caller would meet
+        return _tell_what_is_seen()
     payments = payments_of(current_app)
     raw: bytes = g.zeus_cvs_notice
     g.zeus_cvs_taken = True
@@ -378,11 +381,16 @@ def _read_notice(settings: Settings) -> None:
 
     Once anything has touched ``request.form`` the bytes are gone, and a host's before_request may do that.
     """
+    reason = refusal(_caller(), settings)
+    if may_ask(current_app.secret_key, request.headers.get(QUESTION)):
+        g.zeus_cvs_seen = _seen(reason)
+        if request.method == "HEAD":
+            _stop(_tell_what_is_seen())
+        return
     if request.method not in ("GET", "POST"):
         answer = _brief("Method not allowed", 405)
         answer.headers["Allow"] = "GET, POST"
         _stop(answer)
-    reason = refusal(_caller(), settings)
     if reason is not None:
         _log_refusal(reason)
         _stop(_brief("Forbidden", 403))
@@ -399,6 +407,17 @@ def _caller() -> Caller:
         user_agent=request.headers.get("User-Agent", ""),
         token=(request.view_args or {}).get("callback_token"),
     )
+
+
+def _seen(reason: Refusal | None) -> Seen:
+    refused = reason.name.lower() if reason is not None else ""
+    return Seen.of(request.environ, request.remote_addr, request.scheme, request.host, refused, now())
+
+
+def _tell_what_is_seen() -> Response:
+    answer = _brief("Seen", 403)
+    answer.headers[ANSWER] = g.zeus_cvs_seen.as_header()
+    return answer
 
 
 def _body() -> tuple[bytes, bool]:
