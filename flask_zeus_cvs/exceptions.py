@@ -16,6 +16,7 @@
     ├── UnknownDelivery           (LookupError) no delivery that waits for a person is called so
     ├── LeaseLost                 a receiver took so long that another worker took its delivery over
     ├── UnreadableNotice          they broke the rules: a notice that cannot be acted on
+    ├── UnreadableStatement       (ValueError) a list of ZEUS's screen that cannot be read
     ├── GatewayError
     │   ├── NotSent               nothing reached ZEUS; it is safe to apply again
     │   └── Unanswered            ZEUS may have registered the application; nobody knows
@@ -137,6 +138,10 @@ class UnreadableNotice(ZeusCVSError):
 
     def __repr__(self) -> str:
         return f"UnreadableNotice(<{len(self.raw)} bytes>, {self.reason!r})"
+
+
+class UnreadableStatement(ZeusCVSError, ValueError):
+    """A list of ZEUS's screen cannot be read as one; the message says what is wrong and the cure."""
 
 
 class GatewayError(ZeusCVSError):

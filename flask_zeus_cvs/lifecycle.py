@@ -106,6 +106,21 @@ REVERSALS = frozenset({Input.NOTICE_06, Input.NOTICE_13})
 #: Notices that say money is there: when one repeats after a cancellation, a person must look.
 MONEY_NOTICES = frozenset({Input.NOTICE_04, Input.NOTICE_05, Input.NOTICE_11, Input.NOTICE_12})
 
+#: The natural course of a slip: what ZEUS has told of it before each notice, in order.
+TOLD_BEFORE: Mapping[Input, tuple[Input, ...]] = MappingProxyType(
+    {
+        Input.NOTICE_01: (),
+        Input.NOTICE_02: (),
+        Input.NOTICE_03: (Input.NOTICE_01,),
+        Input.NOTICE_04: (Input.NOTICE_01,),
+        Input.NOTICE_05: (Input.NOTICE_01, Input.NOTICE_04),
+        Input.NOTICE_06: (Input.NOTICE_01, Input.NOTICE_04),
+        Input.NOTICE_11: (Input.NOTICE_01,),
+        Input.NOTICE_12: (Input.NOTICE_01, Input.NOTICE_11),
+        Input.NOTICE_13: (Input.NOTICE_01, Input.NOTICE_11),
+    }
+)
+
 NOTICES = tuple(each for each in Input if each.value.isdigit())
 STATES = tuple(each for each in State if each not in (OPEN, CLOSED))
 

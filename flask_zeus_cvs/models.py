@@ -21,6 +21,9 @@ from flask_zeus_cvs.customer import Customer
 from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, MAY_APPLY, RANK, EventKind, State
 from flask_zeus_cvs.protocol.codes import Store
 
+#: What the column for the source of a notice holds.
+SOURCE_LENGTH = 100
+
 
 class UTCDateTime(sa.types.TypeDecorator[datetime]):
     """An aware datetime, stored in UTC without its zone, to the microsecond on every database."""
@@ -91,6 +94,11 @@ class ReviewReason(StrEnum):
     PAID_TWICE = "paid_twice"
     PAID_AFTER_CANCEL = "paid_after_cancel"
     PAID_AFTER_CLOSE = "paid_after_close"
+    #: Found by comparing with ZEUS's list; no notice tells of these.
+    AMOUNT_AT_ZEUS = "amount_at_zeus"
+    CANCELLED_AT_ZEUS = "cancelled_at_zeus"
+    PAID_WHILE_STOPPED = "paid_while_stopped"
+    MONEY_NOT_AT_ZEUS = "money_not_at_zeus"
 
 
 class Resolution(StrEnum):
@@ -330,9 +338,10 @@ class Notification(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     #: What makes two notices the same (law 6): a hash of order_no or sendid, status and money.
     identity: Mapped[str] = mapped_column(sa.String(64), unique=True)
-    #: As it came first; ``callback``, or the file it was read from.
+    #: As it came first.
     raw: Mapped[bytes] = mapped_column(sa.LargeBinary(16 * 1024))
-    source: Mapped[str] = mapped_column(sa.String(20), default="callback")
+    #: ``callback``, or ``file:`` and the name of the list from which it was made up for.
+    source: Mapped[str] = mapped_column(sa.String(SOURCE_LENGTH), default="callback")
     times: Mapped[int] = mapped_column(default=1)
     first_at: Mapped[datetime] = mapped_column(default=now)
     last_at: Mapped[datetime] = mapped_column(default=now)

@@ -55,6 +55,7 @@ from flask_zeus_cvs.lifecycle import (
     MONEY_NOTICES,
     REVERSALS,
     TABLE,
+    TOLD_BEFORE,
     EventKind,
     Input,
     State,
@@ -545,6 +546,42 @@ class Payments:
             self._look_again(notice.order_no)
         return receipt
 
+    def catch_up(self, missed: Iterable[bytes], source: str) -> list[Receipt | None]:
+        """Take the notices of one payment that never came, in their natural order, as `receive` would; commits once.
+
+        Returns a receipt for each; None for one that is here already, or is overtaken by one that follows it. Nobody
+        is told in between, so that goods stay whose payment was taken back later: `deliver_here` tells. Raises
+        `UnreadableNotice` with nothing stored, and `PendingWorkError` as `submit`.
+        """
+        self._database.refuse_pending_work()
+        notices = [Notice.parse(raw, self.settings.callback_encoding) for raw in missed]
+        receipts = self._database.write(
+            lambda session: [self._take_missed(session, each, source) for each in notices], repeatable=True
+        )
+        for notice, receipt in zip(notices, receipts, strict=True):
+            if receipt is not None and receipt.verdict is Verdict.WAITING:
+                self._look_again(notice.order_no)
+        return receipts
+
+    def _take_missed(self, session: Session, notice: Notice, source: str) -> Receipt | None:
+        payment_id = self._payment_of(session, notice)
+        payment = lock(session, payment_id) if payment_id is not None else None
+        if payment is not None and self._has_passed(session, payment, notice):
+            return None
+        return self._take(session, notice, source)
+
+    def _has_passed(self, session: Session, payment: Payment, notice: Notice) -> bool:
+        """Tell whether a notice of a locked payment is here already, or one that follows it."""
+        given = Input(notice.status)
+        past = [given, *(each for each, before in TOLD_BEFORE.items() if given in before)]
+        known = sa.select(Notification.id).where(
+            Notification.payment_id == payment.id,
+            Notification.order_no == notice.order_no,
+            Notification.status.in_(past),
+            sa.or_(Notification.money == payment.amount, Notification.money.is_(None)),
+        )
+        return session.scalar(known.limit(1)) is not None
+
     def keep_unreadable(self, error: UnreadableNotice, source: str = "callback") -> None:
         """Keep the bytes of a notice that cannot be acted on, with a review; commits. A repeat is only counted.
 
@@ -888,6 +925,23 @@ class Payments:
         )
         return session.scalar(asked.limit(1)) is not None
 
+    def open_review(self, application_id: int, reason: ReviewReason) -> bool:
+        """Have a person look at an application, for a reason that no notice gives; commits.
+
+        Returns whether they are asked now: the same is never asked twice, whatever was decided. `deliver_here` tells
+        subscribers.
+        """
+        self._database.refuse_pending_work()
+
+        def ask(session: Session) -> bool:
+            application = _locked_application(session, application_id)
+            if session.scalar(_same_question(application, reason).limit(1)) is not None:
+                return False
+            self._review(session, reason, application.payment, application)
+            return True
+
+        return self._database.write(ask)
+
     def _review(
         self,
         session: Session,
@@ -1094,6 +1148,10 @@ class Payments:
         news = self._database.write(tell)
         self._outbox.deliver_here()
         return news
+
+    def deliver_here(self) -> None:
+        """Deliver what is due in this thread, unless that is left to others; never raises. For commands."""
+        self._outbox.deliver_here()
 
     def hasten(self) -> int:
         """Make due at once what waits for its next try; returns how many deliveries."""
@@ -1344,6 +1402,14 @@ def _is_under_review(session: Session, payment_id: int) -> bool:
     """Tell whether a person has yet to decide something about a payment."""
     asked = sa.select(Review.id).where(Review.payment_id == payment_id, Review.resolved_at.is_(None))
     return session.scalar(asked.limit(1)) is not None
+
+
+def _same_question(application: Application, reason: ReviewReason) -> sa.Select[Any]:
+    """Find the review that asks the same about an application; a notice with another amount asks it of its payment."""
+    same = sa.and_(Review.application_id == application.id, Review.reason == reason)
+    if reason is ReviewReason.AMOUNT_AT_ZEUS:
+        same = sa.or_(same, Review.reason == ReviewReason.WRONG_AMOUNT)
+    return sa.select(Review.id).where(Review.payment_id == application.payment_id, same)
 
 
 def _fill_blanks(application: Application, source: Answer | Notice) -> None:
