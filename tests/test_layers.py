@@ -74,6 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "drill",
         "exceptions",
         "lifecycle",
+        "memos",
         "models",
         "payments",
         "protocol",

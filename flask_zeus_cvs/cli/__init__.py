@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "show": "show:show",
         "deliver": "deliver:deliver",
         "expire": "expire:expire",
+        "reconcile": "reconcile:reconcile",
         "test-order": "test_order:test_order",
         "drill": "drill:drill",
     }
