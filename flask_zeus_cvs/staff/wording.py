@@ -392,5 +392,53 @@ REVIEWS: Mapping[ReviewReason, ReviewWords] = MappingProxyType(
             ),
             ignored=_SHIPS_NEVER,
         ),
+        ReviewReason.AMOUNT_AT_ZEUS: _explained(
+            Words("another amount in ZEUS's list", "一覧の金額の相違"),
+            Words(
+                "ZEUS's list has another amount for this order number than the shop charges. Nothing was taken from it.",
+                "ZEUSの一覧の金額が、ショップの請求額と違います。一覧からは何も反映していません。",
+            ),
+            Words(
+                "The two amounts and ZEUS's screen; and whether the list's columns are the right ones.",
+                "両方の金額と売上管理画面を確認してください。一覧の列の指定が正しいかも確認してください。",
+            ),
+        ),
+        ReviewReason.CANCELLED_AT_ZEUS: _explained(
+            Words("cancelled at ZEUS, and no re-issue is known", "再発行の見当たらないキャンセル"),
+            Words(
+                "ZEUS's list shows キャンセル, and the slip that took its place was not in it. ZEUS tells of neither by "
+                "a notice of the old slip.",
+                "ZEUSの一覧ではキャンセルですが、代わりの払込票が一覧にありません。キャンセルの通知は届きません。",
+            ),
+            Words(
+                "ZEUS's screen: was it re-issued, and under which order number? A longer list brings it in.",
+                "売上管理画面で、再発行の有無とそのオーダー番号を確認してください。期間の長い一覧を照合すると反映されます。",
+            ),
+        ),
+        ReviewReason.PAID_WHILE_STOPPED: _explained(
+            Words("paid after the service was stopped", "番組停止（停止後の入金）"),
+            Words(
+                "ZEUS's list shows 番組停止: the customer paid after the service had been stopped. No notice and no mail "
+                "tells of that, and it is not booked.",
+                "ZEUSの一覧では番組停止です。サービス停止後に入金があったもので、通知もメールも届かず、計上していません。",
+            ),
+            Words(
+                "Ask ZEUS whether the money will be paid to you or back to the customer.",
+                "その入金がショップに支払われるのか、お客様に返金されるのかを、ZEUSに確認してください。",
+            ),
+        ),
+        ReviewReason.MONEY_NOT_AT_ZEUS: _explained(
+            Words("money of which ZEUS's list knows nothing", "一覧にない入金"),
+            Words(
+                "A notice told of money, and ZEUS's list, which is younger, does not show it. The money stays booked. "
+                "A stranger may have sent the notice.",
+                "入金の通知が届いていますが、その後に作られたZEUSの一覧には入金がありません。"
+                "入金の記録は残しています。第三者からの通知かもしれません。",
+            ),
+            Words(
+                "ZEUS's screen before goods leave; and that ZEUS_CVS_CALLBACK_IPS has ZEUS's addresses only.",
+                "出荷の前に売上管理画面を確認してください。ZEUS_CVS_CALLBACK_IPSがZEUSのアドレスだけかも確認してください。",
+            ),
+        ),
     }
 )
