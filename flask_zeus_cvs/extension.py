@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,11 +15,14 @@ from flask_zeus_cvs.database import Database
 from flask_zeus_cvs.exceptions import ConfigurationError
 from flask_zeus_cvs.gateway import Gateway
 from flask_zeus_cvs.models import Application, Payment, Resolution, Review, copy_tables
-from flask_zeus_cvs.outbox import Outbox, Summary
+from flask_zeus_cvs.outbox import Outbox, Parked, Summary
 from flask_zeus_cvs.payments import EXTENSION, Payments, Receipt, Sweep, payments_of
 from flask_zeus_cvs.protocol.codes import Store
 from flask_zeus_cvs.settings import Settings
 from flask_zeus_cvs.staff.health import Health, health_of
+from flask_zeus_cvs.staff.reviews import Case, open_cases
+from flask_zeus_cvs.staff.search import Filters, page
+from flask_zeus_cvs.staff.timeline import Story, story_of
 from flask_zeus_cvs.web import originals
 from flask_zeus_cvs.web.views import make_blueprint
 
@@ -99,15 +103,57 @@ class ZeusCVS:
 
     def resolve(
         self,
-        review: Review,
+        review: Review | int,
         resolution: Resolution | str,
         *,
         by: str,
         note: str = "",
         payment: Payment | None = None,
     ) -> Review:
-        """Close a review as a person decided; commits by itself. See `Payments.resolve`."""
-        return self._payments.resolve(review.id, resolution, by=by, note=note, payment=payment)
+        """Close a review, or the one of an id, as a person decided; commits by itself. See `Payments.resolve`."""
+        review_id = review if isinstance(review, int) else review.id
+        return self._payments.resolve(review_id, resolution, by=by, note=note, payment=payment)
+
+    def reset_attempts(self, payment: Payment) -> int:
+        """Let a customer apply again after ZEUS_CVS_MAX_ATTEMPTS; commits by itself. See `Payments.reset_attempts`."""
+        return self._payments.reset_attempts(payment)
+
+    def search(
+        self, filters: Filters, limit: int = 50, before: int | None = None
+    ) -> tuple[Sequence[Payment], int | None]:
+        """Find payments, newest first, in ``db.session``; also returns the next ``before``, None at the end."""
+        return page(self._payments.database.db.session(), filters, limit, before)
+
+    def story(self, payment: Payment, *, reveal: bool = False) -> Story:
+        """Tell what happened to a payment, with the customer's details masked unless they are to be revealed.
+
+        Reads what is committed. `staff.telling` puts its entries into words, in English or Japanese.
+        """
+        payments, payment_id = self._payments, payment.id
+        encoding = payments.settings.callback_encoding
+        return payments.database.read(
+            lambda session: story_of(
+                session, session.get_one(Payment, payment_id), reveal=reveal, encoding=encoding
+            )
+        )
+
+    def open_reviews(self, limit: int = 50) -> tuple[Case, ...]:
+        """Read what waits for a person's decision, oldest first; `resolve` takes its ``review_id``."""
+        payments = self._payments
+        encoding = payments.settings.callback_encoding
+        return payments.database.read(lambda session: open_cases(session, limit, encoding=encoding))
+
+    def parked(self) -> list[Parked]:
+        """List the deliveries that were given up on, oldest first; each waits for a person."""
+        return self._payments.parked()
+
+    def retry(self, which: str, *, by: str) -> int:
+        """Make parked deliveries due again: an id, a receiver's name, or ``all``. See `Payments.retry`."""
+        return self._payments.retry(which, by)
+
+    def dismiss(self, which: str, *, by: str) -> int:
+        """Give parked deliveries up for good. See `Payments.dismiss`."""
+        return self._payments.dismiss(which, by)
 
     def expire(self) -> Sweep:
         """Sweep: expire, end, remind; commits by itself. See `Payments.expire`."""

@@ -95,6 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "staff",
         "web",
         "cli",
+        "staff",
     },
     "drill": {
         "clock",

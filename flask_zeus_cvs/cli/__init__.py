@@ -19,6 +19,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "show": "show:show",
         "deliver": "deliver:deliver",
         "expire": "expire:expire",
+        "resolve": "resolve:resolve",
+        "reset-attempts": "reset_attempts:reset_attempts",
         "reconcile": "reconcile:reconcile",
         "test-order": "test_order:test_order",
         "drill": "drill:drill",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 from flask.cli import with_appcontext
 
-from flask_zeus_cvs.cli.output import MOST_LINES, day, payments_here
+from flask_zeus_cvs.cli.output import MOST_LINES, day, payments_here, progress, who
 from flask_zeus_cvs.exceptions import UnknownDelivery
 from flask_zeus_cvs.payments import Payments
 
@@ -26,9 +26,10 @@ from flask_zeus_cvs.payments import Payments
     metavar="WHICH",
     help="Give up for good what is parked, or waits for a receiver that is gone.",
 )
+@click.option("--by", default="", help="Who decided; your login name if left out.")
 @click.option("--quiet", is_flag=True, help="Say something only if a person is needed: for cron.")
 @with_appcontext
-def deliver(hasten: bool, retry: tuple[str, ...], dismiss: tuple[str, ...], quiet: bool) -> None:
+def deliver(hasten: bool, retry: tuple[str, ...], dismiss: tuple[str, ...], by: str, quiet: bool) -> None:
     """Tell subscribers what is due, and try again what failed.
 
     Run it every minute from cron; with ZEUS_CVS_DELIVERY=deferred nothing else delivers.
@@ -37,11 +38,13 @@ def deliver(hasten: bool, retry: tuple[str, ...], dismiss: tuple[str, ...], quie
     Example: * * * * *  flask zeus-cvs deliver --quiet
     """
     payments = payments_here()
-    known = _decided("dismissed", payments.dismiss, dismiss)
-    known &= _decided("to be tried again", payments.retry, retry)
+    person = who(by) if retry or dismiss else ""
+    known = _decided("dismissed", lambda which: payments.dismiss(which, person), dismiss)
+    known &= _decided("to be tried again", lambda which: payments.retry(which, person), retry)
     if hasten:
         payments.hasten()
-    done = payments.deliver_now()
+    with progress("Delivering", payments.count_due) as step:
+        done = payments.deliver_now(step)
     if not quiet:
         click.echo(
             f"delivered {done.done}, failed {done.failed}, parked {done.parked}, obsolete {done.obsolete}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import with_appcontext
 
-from flask_zeus_cvs.cli.output import payments_here
+from flask_zeus_cvs.cli.output import payments_here, progress
 
 
 @click.command()
@@ -17,5 +17,7 @@ def expire() -> None:
 
     Example: 5 * * * *  flask zeus-cvs expire
     """
-    swept = payments_here().expire()
+    payments = payments_here()
+    with progress("Sweeping", payments.count_overdue) as step:
+        swept = payments.expire(step)
     click.echo(f"slips expired {swept.expired}, offers ended {swept.ended}, reminders {swept.reminded}")

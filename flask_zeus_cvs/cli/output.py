@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 import unicodedata
@@ -18,6 +19,8 @@ from flask_zeus_cvs.payments import Payments, payments_of
 
 #: Lines of a list that fit a screen; the rest is counted.
 MOST_LINES = 50
+#: Characters that are kept of the name of who decided.
+MOST_OF_A_NAME = 100
 _WIDE = frozenset("WF")
 
 
@@ -47,6 +50,17 @@ def show_facts(at: datetime, title: str, facts: Iterable[tuple[str, object]]) ->
     width = max((_width(name) for name, _ in told), default=0)
     for name, text in told:
         click.echo(f"    {_padded(name, width, False)}  {text}")
+
+
+def who(by: str) -> str:
+    """Return who decides: as they named themselves, else their login name. Raises `click.UsageError`."""
+    try:
+        name = by.strip() or getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        raise click.UsageError("This account has no login name: say who decides, --by NAME.") from None
+    if len(name) > MOST_OF_A_NAME:
+        raise click.UsageError(f"--by holds {MOST_OF_A_NAME} characters.")
+    return name
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def show(which: str, plain: bool, reveal: bool) -> None:
 
     story = payments.database.read(read)
     if story is None:
-        raise click.ClickException(
+        raise click.UsageError(
             f"No payment has the reference, the order number or the id {which!r}. "
             f"Look for a part of what you know: flask {payments.settings.cli_group} list TEXT."
         )

@@ -47,6 +47,7 @@ LABELS: Mapping[str, Words] = MappingProxyType(
         "note": Words("note", "メモ"),
     }
 )
+_UNREADABLE = Words("unreadable", "読み取り不能")
 _OPEN = Words("open: a person must decide", "判断待ち")
 _TEST = Words("test", "テスト")
 _YEN = Words("{:,} yen", "{:,}円")
@@ -104,7 +105,7 @@ def yen(amount: int, locale: str = "en") -> str:
 def status_in_words(status: Status | None, locale: str = "en") -> str:
     """Name a notice's status as ZEUS's screen does, in English with ours beside it."""
     if status is None:
-        return "?"
+        return _UNREADABLE.said(locale)
     info = _STATUS_NAMES[status]
     return f"{status.value} {info.name}" + ("" if locale.startswith("ja") else f" ({info.label})")
 

@@ -317,7 +317,7 @@ def _of_rows(session: Session, payment: Payment, shown: _Shown) -> Iterator[Entr
     notices = {each.id: each for each in rows(Notification)}
     notices |= {each.notification.id: each.notification for each in reviews if each.notification is not None}
     yield from (_notice(each, shown) for each in notices.values())
-    yield from (_event(each) for each in rows(Event, selectinload(Event.deliveries)))
+    yield from (event_of(each) for each in rows(Event, selectinload(Event.deliveries)))
     for review in reviews:
         yield from _review(review)
 
@@ -380,7 +380,8 @@ def _masked_piece(piece: bytes) -> str:
     return f"{name.decode()}{equals.decode()}{value.decode('ascii') if shown else HIDDEN}"
 
 
-def _event(row: Event) -> EventTold:
+def event_of(row: Event) -> EventTold:
+    """Show one event by itself, with its deliveries."""
     return EventTold(
         row.occurred_at,
         event_id=row.id,

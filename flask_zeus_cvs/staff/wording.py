@@ -134,16 +134,17 @@ ERRORS: Mapping[str, Words] = MappingProxyType(
 )
 
 _PAID = Words(
-    "It counts as paid: payment_received is told unless it was, and the goods ship as ZEUS_CVS_FULFILL_ON says, once.",
-    "入金済になります。未通知ならpayment_receivedが通知され、商品はZEUS_CVS_FULFILL_ONの設定どおりに、一度だけ出荷可になります。",
+    "It counts as paid: if it did not before, payment_received is told. The goods ship, once, as ZEUS_CVS_FULFILL_ON "
+    "says.",
+    "入金済になります。これまで入金済でなければpayment_receivedが通知されます。商品はZEUS_CVS_FULFILL_ONの設定どおりに、一度だけ出荷可になります。",
 )
 _CERTAIN = Words(
-    "It counts as paid, and the money as certain: sale_confirmed is told unless it was, and the goods ship, once.",
-    "売上確定になります。未通知ならsale_confirmedが通知され、商品は一度だけ出荷可になります。",
+    "It counts as paid for certain: if it did not before, sale_confirmed is told. The goods ship, once.",
+    "売上確定になります。これまで売上確定でなければsale_confirmedが通知されます。商品は一度だけ出荷可になります。",
 )
 _TAKEN_BACK = Words(
-    "It counts as taken back: payment_cancelled is told, and what has not shipped does not ship.",
-    "入金取消になります。payment_cancelledが通知され、未出荷の商品は出荷されません。",
+    "It counts as taken back: if it did not before, payment_cancelled is told. What has not shipped does not ship.",
+    "入金取消になります。これまで入金取消でなければpayment_cancelledが通知されます。未出荷の商品は出荷されません。",
 )
 _NOTHING = Words(
     "Only the question is closed: the state stays as it is, and nobody is told.",

@@ -5,6 +5,7 @@ A line that must *not* type-check says so with ``type: ignore``; were it accepte
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -33,8 +34,13 @@ from flask_zeus_cvs import (
     payment_received,
     review_required,
 )
-from flask_zeus_cvs.models import Application, Delivery, Event, Notification, Payment, Review
+from flask_zeus_cvs.models import Application, Delivery, Event, Notification, Payment, Resolution, Review
+from flask_zeus_cvs.outbox import Parked
 from flask_zeus_cvs.simulator import Simulator
+from flask_zeus_cvs.staff.search import Filters
+from flask_zeus_cvs.staff.telling import facts, headline
+from flask_zeus_cvs.staff.timeline import Story
+from flask_zeus_cvs.staff.wording import REVIEWS
 
 
 class Model(DeclarativeBase):
@@ -167,6 +173,27 @@ def report() -> list[Payment]:
     zeus.deliver_now()
     del pending
     return list(db.session.execute(select(Payment).where(Payment.amount > 1000)).scalars())
+
+
+def back_office(payment: Payment, person: str) -> list[str]:
+    found: Sequence[Payment]
+    found, before = zeus.search(Filters(text="A-1001", states=[State.RECEIVED], store=Store.LAWSON))
+    following: tuple[Sequence[Payment], int | None] = zeus.search(Filters(), limit=10, before=before)
+    story: Story = zeus.story(payment, reveal=True)
+    told = [f"{each.at:%H:%M} {headline(each, 'ja')}" for each in story.entries]
+    told += [f"{name}: {value}" for each in story.entries for name, value in facts(each, "ja")]
+    for case in zeus.open_reviews():
+        told.append(REVIEWS[case.reason].happened.ja)
+        zeus.resolve(case.review_id, Resolution.IGNORED, by=person)
+    waiting: list[Parked] = zeus.parked()
+    changed: int = sum(zeus.retry(str(each.id), by=person) for each in waiting) + zeus.dismiss(
+        "all", by=person
+    )
+    forgotten: int = zeus.reset_attempts(payment)
+    zeus.retry("all")  # type: ignore[call-arg]
+    zeus.search("A-1001")  # type: ignore[arg-type]
+    story.state = State.OPEN  # type: ignore[misc]
+    return [*told, str(changed + forgotten), *(each.reference for each in [*found, *following[0]])]
 
 
 def test_buying(zeus_simulator: Simulator) -> None:
