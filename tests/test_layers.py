@@ -95,7 +95,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "staff",
         "web",
         "cli",
-        "staff",
     },
     "drill": {
         "clock",
