@@ -71,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {
         "clock",
         "customer",
+        "database",
         "drill",
         "exceptions",
         "lifecycle",
@@ -80,6 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "protocol",
         "settings",
         "staff",
+        "telemetry",
         "web",
     },
     "extension": {

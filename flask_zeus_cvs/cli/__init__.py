@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "resolve": "resolve:resolve",
         "reset-attempts": "reset_attempts:reset_attempts",
         "reconcile": "reconcile:reconcile",
+        "export": "export:export",
         "test-order": "test_order:test_order",
         "drill": "drill:drill",
     }
