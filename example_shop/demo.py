@@ -44,6 +44,7 @@ WELCOME = """
   The shop      {shop}/
   The sandbox   {sandbox}/    stands in for ZEUS and for the tills of the stores
   Staff page    {shop}/staff/    any user name, password {password}
+  Back office   {shop}/staff/konbini/    the payments, for the same people
 
   1. Put something into the cart, order it, and choose a store.
   2. Pay the numbers you are given at {sandbox}/counter

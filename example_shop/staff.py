@@ -30,6 +30,19 @@ def ask_password() -> Response | None:
     )
 
 
+def is_staff() -> bool:
+    """Let the back office in as these pages do: the browser is asked for the password, or the answer is 403."""
+    refused = ask_password()
+    if refused is not None:
+        abort(refused)
+    return True
+
+
+def name() -> str:
+    """Who signed in: the name under a decision."""
+    return (request.authorization and request.authorization.username) or ""
+
+
 @blueprint.get("/")
 def orders() -> str:
     return render_template(

@@ -355,6 +355,8 @@ class Notification(Base):
     payment_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_payments.id"), index=True)
     application_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_applications.id"))
 
+    payment: Mapped[Payment | None] = relationship()
+
     def __repr__(self) -> str:
         return f"<Notification {self.id} {self.status} {self.order_no} {self.verdict.value}>"
 

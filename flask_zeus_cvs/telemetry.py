@@ -34,6 +34,8 @@ class Action(StrEnum):
     RESET_ATTEMPTS = "reset_attempts"
     EXPORT = "export"
     PURGE = "purge"
+    OFFICE = "office"
+    PERMISSION = "permission"
 
 
 #: Each action: the levels it is logged at, and what has happened. The documentation prints this table.
@@ -64,6 +66,8 @@ ACTIONS: Mapping[Action, tuple[str, str]] = MappingProxyType(
         Action.RESET_ATTEMPTS: ("INFO", "a person let the customer of a payment try anew"),
         Action.EXPORT: ("INFO", "payments were written to a file, perhaps with personal data"),
         Action.PURGE: ("INFO", "personal data was taken out of old payments"),
+        Action.OFFICE: ("INFO", "somebody swept, reset attempts, or saw customers' details in the back office"),
+        Action.PERMISSION: ("ERROR", "the shop's own permission check failed, so nobody was let in"),
     }
 )
 
@@ -94,6 +98,8 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "ended": "how many offers ran out",
         "reminded": "how many reminders were sent",
         "revealed": "whether personal data was shown",
+        "by": "who did it, as the shop's own `who` names them",
+        "what": "which page of the back office, or what was done there",
     }
 )
 

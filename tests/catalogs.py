@@ -1,4 +1,4 @@
-"""``make texts``: gather the texts of the customer's pages, bring the catalogs up to date, and compile them.
+"""``make texts``: gather the texts of customers' and staff's pages, bring the catalogs up to date, compile them.
 
 The same functions tell a test what is missing.
 """
@@ -19,7 +19,7 @@ from babel.messages.pofile import read_po, write_po
 
 PACKAGE = Path(__file__).resolve().parents[1] / "flask_zeus_cvs"
 FOLDER = PACKAGE / "translations"
-METHODS = [("web/**.py", "python"), ("templates/**.html", "jinja2")]
+METHODS = [("web/**.py", "python"), ("contrib/**.py", "python"), ("templates/**.html", "jinja2")]
 KEYWORDS: dict[str, Any] = {
     "_": None,
     "mark": None,
@@ -78,7 +78,9 @@ def bring_up_to_date(language: str) -> list[str]:
 
 def _quiet(catalog: Catalog) -> Catalog:
     """Say in the header nothing that changes with every run."""
-    catalog.header_comment = "# Texts of the customer's pages; the Japanese ones stand in code and templates."
+    catalog.header_comment = (
+        "# Texts of customers' and staff's pages; the Japanese ones stand in code and templates."
+    )
     catalog.project, catalog.version = "Flask-Zeus-CVS", ""
     catalog.creation_date = catalog.revision_date = datetime(2026, 1, 1, tzinfo=UTC)
     catalog.msgid_bugs_address = catalog.last_translator = catalog.language_team = "-"

@@ -84,6 +84,18 @@ MAY_IMPORT: dict[str, set[str]] = {
         "telemetry",
         "web",
     },
+    "contrib": {
+        "clock",
+        "customer",
+        "exceptions",
+        "lifecycle",
+        "models",
+        "payments",
+        "protocol",
+        "staff",
+        "telemetry",
+        "web",
+    },
     "extension": {
         "exceptions",
         "protocol",
