@@ -1258,11 +1258,12 @@ class Payments:
         return True
 
     def _near(self) -> sa.Select[Any]:
-        horizon = now() + timedelta(hours=self.settings.remind_hours)
+        moment = now().astimezone(JST)
+        horizon = moment + timedelta(hours=self.settings.remind_hours)
         return sa.select(Application.id).where(
             Application.stored_state == State.AWAITING_PAYMENT,
             Application.reminded_at.is_(None),
-            Application.pay_limit < horizon.astimezone(JST).date(),
+            Application.pay_limit.between(moment.date(), horizon.date() - timedelta(days=1)),
         )
 
     def _remind(self, session: Session, application_id: int) -> bool:

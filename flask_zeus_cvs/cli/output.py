@@ -63,13 +63,18 @@ def who(by: str) -> str:
     return name
 
 
+def is_terminal() -> bool:
+    """Tell whether a person sees what is printed, and that it is printed."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
 @contextmanager
 def progress(label: str, count: Callable[[], int]) -> Iterator[Callable[[], None]]:
     """Draw a bar while something is done ``count()`` times: call what is given after each.
 
     It is drawn on stderr, and only for a person at a terminal; nothing is counted otherwise.
     """
-    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+    if not is_terminal():
         yield lambda: None
         return
     with click.progressbar(length=count(), label=label, file=sys.stderr) as bar:
