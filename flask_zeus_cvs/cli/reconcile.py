@@ -55,6 +55,14 @@ def _mapping(_context: click.Context, _option: click.Parameter, given: tuple[str
     return columns
 
 
+def _codec(_context: click.Context, _option: click.Parameter, given: str) -> str:
+    try:
+        "".encode(given or "utf-8")
+    except LookupError:
+        raise click.BadParameter(f"There is no encoding {given}: say cp932 or utf-8.") from None
+    return given
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option(
@@ -74,7 +82,11 @@ def _mapping(_context: click.Context, _option: click.Parameter, given: tuple[str
 )
 @click.option("--forget", is_flag=True, help="Forget the columns of earlier runs.")
 @click.option(
-    "--encoding", default="", metavar="CODEC", help="How the file is encoded, if it is not found out."
+    "--encoding",
+    default="",
+    metavar="CODEC",
+    callback=_codec,
+    help="How the file is encoded, if it is not found out.",
 )
 @click.option(
     "--from",
@@ -136,7 +148,7 @@ def reconcile(
         show_json(_as_json(run.statement, report, done))
     elif done is not None:
         _show_done(done)
-    if _is_left(run.statement, report, done, unknown=unknown):
+    if _is_left(run.statement, report, done):
         raise click.exceptions.Exit(1)
 
 
@@ -151,8 +163,6 @@ def _opened(payments: Payments, file: Path, columns: Mapping[str, str], encoding
     try:
         statement = Statement(file, wanted, encoding)
         assert statement.contents is not None
-    except LookupError:
-        raise click.UsageError(f"There is no encoding {encoding}: say cp932 or utf-8.") from None
     except UnreadableStatement as error:
         note = (
             f" (--column is remembered from {day(known.written_at)}; --forget.)"
@@ -194,7 +204,9 @@ class _Run:
         notices, questions = self.reconciliation.to_do(report, unknown=unknown)
         if not notices and not questions:
             return None
-        if ask and not click.confirm(f"Take {notices} notices from the list and open {questions} reviews?"):
+        if ask and not click.confirm(
+            f"Take {_many(notices, 'notice')} from the list and open {_many(questions, 'review')}?"
+        ):
             return None
         try:
             with _progress("Applying", len(report.findings), quiet=self.quiet) as tick:
@@ -219,16 +231,16 @@ def _progress(label: str, length: int, *, quiet: bool) -> Iterator[Callable[[int
 def _show(statement: Statement, report: Report) -> None:
     contents, form = statement.contents, statement.format
     click.echo(
-        f"{statement.path.name}: {contents.lines} lines, {form.encoding}, {_SEPARATED[form.delimiter]}"
+        f"{statement.path.name}: {_many(contents.lines, 'line')}, {form.encoding}, {_SEPARATED[form.delimiter]}"
     )
     if contents.tests:
-        click.echo(f"  {contents.tests} of them are tests")
+        click.echo(f"  {contents.tests} of them {'is a test' if contents.tests == 1 else 'are tests'}")
     if contents.repeated:
-        click.echo(f"  {contents.repeated} order numbers stand there again; the most advanced line counts")
+        click.echo(f"  {_many(contents.repeated, 'line')} repeat an order number; the most advanced counts")
     if statement.mangled:
         click.echo("  leading zeros are lost (Excel): payment numbers are not taken from it")
     for thing, number in statement.dropped.items():
-        click.echo(f"  {form.named(thing)} breaks its rule {number} times, and is left out there")
+        click.echo(f"  {form.named(thing)} breaks its rule {_many(number, 'time')}, and is left out there")
     if "sendid" not in form.places:
         click.echo("  no column for sendid: slips whose answer was lost, and re-issues, cannot be recognised")
     click.echo()
@@ -237,9 +249,12 @@ def _show(statement: Statement, report: Report) -> None:
     if report.decided:
         click.echo(f"Of those that agree, a person had decided about {report.decided}.")
     if report.span is None:
-        click.echo("Not looked at: what is unknown to them. The list has no applied_at; say --from and --to.")
+        click.echo(
+            "Not looked at: what of ours is unknown to them, as the list does not say which days it covers. "
+            "Say --from and --to."
+        )
     else:
-        click.echo(f"Unknown to them: of ours, {day(report.span.since)} to {day(report.span.until)}.")
+        click.echo(f"Looked for among theirs: ours of {day(report.span.since)} to {day(report.span.until)}.")
     for kind, words in WORDS.items():
         if found := [each for each in report.findings if each.kind is kind]:
             click.echo(f"\n{_WAYS[words.way]}: {words.label}: {len(found)}")
@@ -256,6 +271,10 @@ _SEPARATED = {",": "comma", "\t": "tab", ";": "semicolon"}
 _HEAD = ("line", "order number", "reference", "ours", "ZEUS", "missing notices")
 
 
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def _and_more(number: int) -> None:
     if number > MOST_LINES:
         click.echo(f"and {number - MOST_LINES} more; --csv FILE has them all")
@@ -263,7 +282,7 @@ def _and_more(number: int) -> None:
 
 def _row(finding: Finding) -> tuple[object, ...]:
     ours, line = finding.ours, finding.line
-    state = ours.state.value if ours is not None else ""
+    state = "re-issue" if finding.reissue else ours.state.value if ours is not None else ""
     if finding.kind is Kind.MISSED:
         state += f" → {finding.after.value if finding.after else 'review'}"
     theirs = _named(line.standing) if line is not None else ""
@@ -289,15 +308,17 @@ def _named(standing: Standing) -> str:
 
 def _show_done(done: Applied) -> None:
     told = ", ".join(f"{status} ×{number}" for status, number in sorted(done.notices.items()))
+    taken = f"{_many(done.notices.total(), 'notice')} of {_many(len(done.slips), 'slip')}"
+    click.echo(f"\nTaken: {taken}{f' ({told})' if told else ''}.")
+    group = payments_here().settings.cli_group
     click.echo(
-        f"\nTaken: {done.notices.total()} notices of {len(done.slips)} slips{f' ({told})' if told else ''}."
+        f"Reviews opened: {done.reviews}.{f' See flask {group} list --review.' if done.reviews else ''}"
     )
-    click.echo(f"Reviews opened: {done.reviews}.")
 
 
-def _is_left(statement: Statement, report: Report, done: Applied | None, *, unknown: bool) -> bool:
+def _is_left(statement: Statement, report: Report, done: Applied | None) -> bool:
     """Tell whether anything still differs, or a person is needed."""
-    mended = {Kind.MISSED, *([Kind.UNKNOWN] if unknown else [])} if done is not None else set()
+    mended = {Kind.MISSED} if done is not None else set()
     left = [each for each in report.findings if each.kind not in mended and not each.words.harmless]
     return bool(left or statement.contents.faulty or (done is not None and done.reviews))
 
@@ -313,7 +334,8 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
         "line": line.number if line is not None else None,
         "order_no": finding.order_no,
         "reference": ours.reference if ours is not None else None,
-        "ours": ours.state.value if ours is not None else None,
+        "ours": ours.state.value if ours is not None and not finding.reissue else None,
+        "reissue": finding.reissue,
         "after": finding.after.value if finding.after is not None else None,
         "theirs": _named(line.standing) if line is not None else None,
         "amount_ours": ours.amount if ours is not None else None,

@@ -7,6 +7,7 @@ Lines of one payment are looked at together, as a re-issue is told by two of the
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -56,6 +57,7 @@ class Kind(StrEnum):
     """What a difference is."""
 
     MISSED = "missed"
+    NUMBERED = "numbered"
     AMOUNT = "amount"
     STOPPED = "stopped"
     CANCELLED = "cancelled"
@@ -87,7 +89,13 @@ WORDS: Mapping[Kind, Words] = MappingProxyType(
         Kind.MISSED: Words(
             Way.DIFFERS,
             "notices never came",
-            "--apply takes the missing notices from the list, as if they had come.",
+            "Run it with --apply: the missing notices are taken from the list, as if they had come.",
+        ),
+        Kind.NUMBERED: Words(
+            Way.DIFFERS,
+            "refused, and we did not know its order number",
+            "Nothing to do: both sides say that there is no slip. With --apply its order number is noted.",
+            harmless=True,
         ),
         Kind.AMOUNT: Words(
             Way.DIFFERS,
@@ -232,7 +240,8 @@ class Ours:
 class Finding:
     """One difference: its line in the list, our application, and the notices that are missing, in order.
 
-    ``after`` is the state to which those lead; None if they lead nowhere, or to a review.
+    ``after`` is the state to which those lead; None if they lead nowhere, or to a review. ``reissue``: we have no
+    application of this order number yet, and ``ours`` is the one before it.
     """
 
     kind: Kind
@@ -241,6 +250,7 @@ class Finding:
     ours: Ours | None = None
     missing: tuple[Status, ...] = ()
     after: State | None = None
+    reissue: bool = False
 
     @property
     def words(self) -> Words:
@@ -333,6 +343,7 @@ class Reconciliation:
         report.span = span or self._covered()
         if report.span is not None:
             report.findings += self._not_listed(report.span)
+        report.findings.sort(key=lambda each: each.line.number if each.line is not None else sys.maxsize)
         return report
 
     def _look_up(self, session: Session, lines: Sequence[Line]) -> _Found:
@@ -438,9 +449,12 @@ class Reconciliation:
         elif not self._follows(candidate, candidates):
             return Finding(Kind.OTHER_NUMBER, line.order_no, line, ours)
         missing = _course(line.standing)
+        state = ours.state if first_of_all else State.UNKNOWN
+        after = State.SUPERSEDED if line.standing is Silent.CANCELLED else _led(state, missing)[1]
         kind = Kind.STOPPED if line.standing is Silent.STOPPED else Kind.MISSED
-        after = State.SUPERSEDED if line.standing is Silent.CANCELLED else _led(State.UNKNOWN, missing)[1]
-        return Finding(kind, line.order_no, line, ours, missing, after)
+        if after is state and state in SAME[line.standing]:
+            kind = Kind.NUMBERED
+        return Finding(kind, line.order_no, line, ours, missing, after, reissue=not first_of_all)
 
     def _follows(self, candidate: _Candidate, candidates: Sequence[_Candidate]) -> bool:
         """Tell whether a strange line is the slip that counts now: the only one of its sendid that is not replaced."""
@@ -725,7 +739,8 @@ def _late_word(line: Line, ours: Ours) -> Finding:
     if line.standing is Silent.CANCELLED:
         return Finding(Kind.OLD_SLIP, line.order_no, line, ours)
     told = _course(line.standing)[1:]
-    return Finding(Kind.MISSED, line.order_no, line, ours, told, _led(State.UNKNOWN, told)[1])
+    after = _led(State.UNKNOWN, told)[1]
+    return Finding(Kind.MISSED, line.order_no, line, ours, told, after, reissue=True)
 
 
 def _led(state: State, told: Iterable[Status]) -> tuple[bool, State | None]:
@@ -765,6 +780,9 @@ def _by_age(candidate: _Candidate | Finding) -> tuple[datetime, bool, int]:
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
+_TAKEN = (Kind.MISSED, Kind.NUMBERED)
+
+
 def _groups(findings: Iterable[Finding], *, unknown: bool) -> Iterator[list[Finding]]:
     """Put together what belongs to one payment and can be applied."""
     groups: dict[int | str, list[Finding]] = defaultdict(list)
@@ -773,7 +791,7 @@ def _groups(findings: Iterable[Finding], *, unknown: bool) -> Iterator[list[Find
             continue
         if each.kind is Kind.UNKNOWN and each.missing:
             groups[each.order_no].append(each)
-        elif each.ours is not None and (each.kind is Kind.MISSED or each.words.review is not None):
+        elif each.ours is not None and (each.kind in _TAKEN or each.words.review is not None):
             groups[each.ours.payment_id].append(each)
     yield from groups.values()
 
