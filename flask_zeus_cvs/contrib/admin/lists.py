@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
-from flask_zeus_cvs.customer import Customer
 from flask_zeus_cvs.staff.search import GROWS_WITH_ID, MARGIN, day_begins, first_id_since
 
 #: Rows of a page, and of one step of an export.
@@ -65,8 +64,8 @@ class Listing:
     hint: str
     #: How rows are loaded: what belongs to them, in one look for a page of them.
     load: tuple[Any, ...] = ()
-    #: Whose details an export has; no page of a list shows any.
-    customer: Callable[[Any], Customer] | None = None
+    #: Whether its file can have customers' details; no page of a list shows any.
+    has_details: bool = False
 
     def sorts(self) -> Mapping[str, Any]:
         return {each.name: each.sort for each in self.columns if each.sort is not None}

@@ -28,7 +28,6 @@ from flask_zeus_cvs.contrib.admin.lists import (
 )
 from flask_zeus_cvs.contrib.admin.page import Page, Translated, moment, route
 from flask_zeus_cvs.contrib.admin.words import label, options, source
-from flask_zeus_cvs.customer import Customer, masked
 from flask_zeus_cvs.exceptions import NotResolvable, UnknownDelivery
 from flask_zeus_cvs.lifecycle import EventKind, State
 from flask_zeus_cvs.models import (
@@ -42,10 +41,11 @@ from flask_zeus_cvs.models import (
     Verdict,
 )
 from flask_zeus_cvs.protocol.codes import Status, Store
+from flask_zeus_cvs.staff.export import Csv, batches, columns, neutralised
 from flask_zeus_cvs.staff.search import Filters, as_pasted, conditions
 from flask_zeus_cvs.staff.timeline import Story, notice_of, story_of
 from flask_zeus_cvs.staff.wording import ERRORS, REVIEWS
-from flask_zeus_cvs.web.texts import mark, translate
+from flask_zeus_cvs.web.texts import language, mark, translate
 
 YES, NO = "yes", "no"
 #: Deliveries that one decision may be about.
@@ -74,17 +74,22 @@ class ListPage(Page):
 
     @route("/export.csv")
     def export(self) -> Response:
-        """Everything that is asked for as CSV for Excel, customers masked; whole for whoever may see that, and asks."""
+        """Save everything that is asked for, for spreadsheets; with customers' details for whoever may, and asks."""
         asked = Asked.of(self.listing, request.args)
         whole = self.asked_for_all(f"export of {self.endpoint}")
-        see = (lambda customer: customer) if whole else masked
-        rows = read_all(self.payments.database.read, asked)
         answer = Response(
-            stream_with_context(_csv(self.listing, rows, see)), mimetype="text/csv; charset=utf-8"
+            stream_with_context(self._file(asked, whole)), mimetype=f"text/csv; charset={_encoding()}"
         )
         name = f"{self.endpoint.removeprefix('zeus_cvs_')}-{moment(now()):.10}.csv"
         answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return answer
+
+    def _file(self, asked: Asked, whole: bool) -> Iterator[bytes]:  # noqa: ARG002
+        """Write what is asked for, a step at a time."""
+        columns = self.listing.columns
+        yield b"\xef\xbb\xbf" + _line(translate(each.label) for each in columns)
+        for row in read_all(self.payments.database.read, asked):
+            yield _line(_saved(each, row) for each in columns)
 
     def asked_for_all(self, what: str) -> bool:
         """Tell whether customers' details are to be shown whole: asked for, permitted (else 403), and put on record."""
@@ -108,27 +113,20 @@ def _orders(listing: Listing) -> dict[str, str]:
     return {"": translate("新しい順"), **downwards, **upwards}
 
 
-def _csv(listing: Listing, rows: Iterable[Any], see: Callable[[Customer], Customer]) -> Iterator[str]:
-    yield "\ufeff" + _line([translate(each.label) for each in listing.columns] + _heads_of_person(listing))
-    for row in rows:
-        person = see(listing.customer(row)) if listing.customer is not None else None
-        details = [person.name, person.phone, person.email] if person is not None else []
-        yield _line([_words(each, row) for each in listing.columns] + details)
+def _encoding() -> str:
+    return "cp932" if request.args.get("encoding") == "cp932" else "utf-8"
 
 
-def _heads_of_person(listing: Listing) -> list[str]:
-    heads = [translate("お名前"), translate("電話番号"), translate("メールアドレス")]
-    return heads if listing.customer is not None else []
-
-
-#: What a spreadsheet takes for the beginning of a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def _line(cells: list[str]) -> str:
+def _line(cells: Iterable[str]) -> bytes:
     buffer = io.StringIO()
-    csv.writer(buffer).writerow([f"'{each}" if each.startswith(_FORMULA) else each for each in cells])
-    return buffer.getvalue()
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue().encode()
+
+
+def _saved(column: Column, row: Any) -> str:
+    """Write a cell for a spreadsheet: nothing that it would compute, and no number that it would change."""
+    words = _words(column, row)
+    return words if column.kind in ("number", "moment", "day") else neutralised(words)
 
 
 def _words(column: Column, row: Any) -> str:
@@ -150,19 +148,16 @@ def _leading(name: str) -> Callable[[Payment], Any]:
     return lambda payment: getattr(payment.application, name) if payment.application is not None else None
 
 
-def _payments_asked(session: Session, asked: Asked) -> list[sa.ColumnElement[bool]]:
+def _filters(asked: Asked) -> Filters:
     chosen = asked.chosen
-    return conditions(
-        session,
-        Filters(
-            text=asked.text,
-            states=(State(chosen["state"]),) if "state" in chosen else (),
-            first_day=asked.since,
-            last_day=asked.until,
-            store=Store(chosen["store"]) if "store" in chosen else None,
-            test=_bool(chosen.get("test")),
-            under_review=_bool(chosen.get("review")),
-        ),
+    return Filters(
+        text=asked.text,
+        states=(State(chosen["state"]),) if "state" in chosen else (),
+        first_day=asked.since,
+        last_day=asked.until,
+        store=Store(chosen["store"]) if "store" in chosen else None,
+        test=_bool(chosen.get("test")),
+        under_review=_bool(chosen.get("review")),
     )
 
 
@@ -201,13 +196,20 @@ class PaymentsPage(ListPage):
             Choice("review", mark("確認待ち"), _yes_or_no),
             Choice("test", mark("テスト"), _yes_or_no),
         ),
-        narrow=_payments_asked,
+        narrow=lambda session, asked: conditions(session, _filters(asked)),
         hint=mark("注文番号・オーダー番号・sendid・払込用番号"),
-        customer=lambda payment: payment.last_customer,
+        has_details=True,
     )
 
     def __init__(self, access: Access, category: Translated | None = None) -> None:
         super().__init__(access, mark("支払い"), "payments", category)
+
+    def _file(self, asked: Asked, whole: bool) -> Iterator[bytes]:
+        """Write the file that ``flask zeus-cvs export`` writes: one line for each application."""
+        table = Csv(columns(reveal=whole), language(), _encoding())
+        yield table.heads()
+        for lines in batches(self.payments.database, _filters(asked)):
+            yield table.write(lines)
 
     @route("/<int(max=2147483647):number>")
     def one_payment(self, number: int) -> str:
