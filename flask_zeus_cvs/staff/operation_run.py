@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -104,7 +104,7 @@ class Rehearsal(Payments):
             self._app.extensions[EXTENSION] = own
 
     def missing_tables(self) -> list[str]:
-        """Name the tables of ours that the database lacks; raises SQLAlchemy's error if there is no database."""
+        """Name the tables of ours that the database lacks; raises `DBAPIError` if there is no database."""
         there = set(sa.inspect(self._database.engine).get_table_names())
         return sorted(set(Base.metadata.tables) - there)
 
@@ -221,12 +221,9 @@ class Rehearsal(Payments):
     def look(self, run: Run) -> Run:
         """Read what the database says now."""
         trials = tuple(replace(trial, books=self._read_books(trial)) for trial in run.trials)
-        return replace(
-            run,
-            trials=trials,
-            door=self._database.read(lambda session: self._door(session, run)),
-            ended=now(),
-        )
+        ours = [trial.payment_id for trial in trials]
+        door = self._database.read(lambda session: self._door(session, ours))
+        return replace(run, trials=trials, door=door, ended=now())
 
     def _read_books(self, trial: Trial) -> Books:
         return self._database.read(lambda session: self._books(session, trial))
@@ -250,7 +247,7 @@ class Rehearsal(Payments):
             state=payment.state,
             notices=tuple(self._seen(row, trial) for row in rows),
             calls=tuple(Called(*each) for each in calls),
-            reviews=tuple(each.value for each in reviews),
+            reviews=tuple(reviews),
             shipped=payment.fulfilled_at is not None,
         )
 
@@ -298,8 +295,7 @@ class Rehearsal(Payments):
         )
         return session.scalar(sa.select(sa.func.max(Notification.id))) or 0, door
 
-    def _door(self, session: Session, run: Run) -> Door:
-        ours = [trial.payment_id for trial in run.trials]
+    def _door(self, session: Session, ours: Sequence[int]) -> Door:
         others = (
             sa.select(sa.func.count())
             .select_from(Notification)
@@ -314,7 +310,7 @@ class Rehearsal(Payments):
         return replace(
             self._last_before,
             others=session.scalar(others) or 0,
-            strangers=Counter(each.value for each in session.scalars(strangers)),
+            strangers=Counter(session.scalars(strangers)),
         )
 
 

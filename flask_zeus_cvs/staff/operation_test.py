@@ -16,13 +16,13 @@ from types import MappingProxyType
 from flask_zeus_cvs.clock import JST
 from flask_zeus_cvs.customer import Customer
 from flask_zeus_cvs.lifecycle import EventKind, State
-from flask_zeus_cvs.models import DeliveryState
-from flask_zeus_cvs.protocol.codes import ERROR_CODES, STORES, SUPPORT_PHONES, Status, Store, TestType
+from flask_zeus_cvs.models import DeliveryState, ReviewReason
+from flask_zeus_cvs.protocol.codes import STORES, SUPPORT_PHONES, Status, Store, TestType
 from flask_zeus_cvs.protocol.fields import NOTICE
 from flask_zeus_cvs.protocol.messages import DECIDING, Answer, Outcome
-from flask_zeus_cvs.staff import operation_words
 from flask_zeus_cvs.staff.hours import in_time
 from flask_zeus_cvs.staff.operation_words import Remark
+from flask_zeus_cvs.staff.wording import ERRORS, REVIEWS, STATES
 
 
 class Mark(StrEnum):
@@ -195,7 +195,7 @@ class Books:
     state: State = State.OPEN
     notices: tuple[Seen, ...] = ()
     calls: tuple[Called, ...] = ()
-    reviews: tuple[str, ...] = ()
+    reviews: tuple[ReviewReason, ...] = ()
     shipped: bool = False
 
     def came(self, status: Status) -> Seen | None:
@@ -243,7 +243,7 @@ class Door:
     has_agent: bool = False
     last_before: datetime | None = None
     others: int = 0
-    strangers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    strangers: Mapping[ReviewReason, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -334,12 +334,12 @@ def _sent(run: Run, trial: Trial) -> Finding:
     return _passed("answered", seconds=f"{trial.seconds:.1f}")
 
 
-def _registered(run: Run, trial: Trial) -> Finding:  # noqa: ARG001
+def _registered(run: Run, trial: Trial) -> Finding:
     answer = trial.answer
     if answer is None or answer.outcome is Outcome.unknown:
         return _open("no_slip")
     if answer.outcome is Outcome.declined:
-        return _declined(trial, answer)
+        return _declined(run, trial, answer)
     return _passed("registered", order_no=answer.order_no) if answer.order_no else _failed("no_order_no")
 
 
@@ -365,24 +365,20 @@ _CODE_CURES: Mapping[str, str] = MappingProxyType(
 )
 
 
-def _declined(trial: Trial, answer: Answer) -> Finding:
+def _declined(run: Run, trial: Trial, answer: Answer) -> Finding:
     facts = {"store": STORES[trial.store].name, "phones": " / ".join(SUPPORT_PHONES)}
     if answer.parameter:
         seen = Remark.of("named_parameter", parameter=answer.parameter)
         cure = _PARAMETER_CURES.get(answer.parameter, "cure_support")
     elif answer.error_code:
         code = answer.error_code
-        info = ERROR_CODES.get(code)
-        seen = Remark.of(
-            "declined",
-            code=code,
-            meaning_en=info.label if info else "unknown",
-            meaning_ja=operation_words.ERROR_CODES.get(code, "不明"),
-        )
+        english, japanese = ERRORS.get(code, ("unknown", "不明"))
+        seen = Remark.of("declined", code=code, meaning_en=english, meaning_ja=japanese)
         cure = _CODE_CURES.get(code, "cure_support")
     else:
         return _failed("declined_bare")
-    return Finding(Mark.FAILED, (seen, Remark.of(cure, **facts)))
+    late = () if run.in_time else (Remark.of("cause_hours"),)
+    return Finding(Mark.FAILED, (seen, Remark.of(cure, **facts), *late))
 
 
 def _numbers(run: Run, trial: Trial) -> Finding:  # noqa: ARG001
@@ -458,17 +454,18 @@ def _notices(run: Run, trial: Trial) -> Finding:
         return Finding(Mark.OPEN, (seen, Remark.of("broken_off")))
     english, japanese = _duration(run.waited)
     waited = Remark.of("missing", statuses=names_of(missing), waited_en=english, waited_ja=japanese)
-    if notices:
+    if any(each.books.notices for each in run.trials):
         return Finding(Mark.FAILED, (seen, waited, Remark.of("later_missing")))
     return Finding(
         Mark.FAILED,
         (waited, *_what_else_came(run.door), Remark.of("where_to_look"), Remark.of("mend_and_resend")),
-        causes(run.door),
+        causes(run),
     )
 
 
-def causes(door: Door) -> tuple[Remark, ...]:
+def causes(run: Run) -> tuple[Remark, ...]:
     """Return why no notice may have come, the likeliest first."""
+    door = run.door
     return (
         Remark.of("cause_address" if door.configured else "cause_unconfigured"),
         *([Remark.of("cause_token")] if door.has_token else []),
@@ -476,6 +473,7 @@ def causes(door: Door) -> tuple[Remark, ...]:
         *([Remark.of("cause_agent")] if door.has_agent else []),
         Remark.of("cause_url", path=door.path),
         Remark.of("cause_firewall"),
+        *([] if run.in_time else [Remark.of("cause_hours")]),
     )
 
 
@@ -483,7 +481,7 @@ def _what_else_came(door: Door) -> Iterable[Remark]:
     """Say what the database tells of other notices: whether the way in has ever been open."""
     if door.strangers:
         yield Remark.of(
-            "strangers_came", count=sum(door.strangers.values()), reasons=names_of(sorted(door.strangers))
+            "strangers_came", count=sum(door.strangers.values()), **_reasons(sorted(door.strangers))
         )
     if door.others:
         yield Remark.of("others_came", count=door.others)
@@ -528,13 +526,13 @@ def _states(run: Run, trial: Trial) -> Finding:
     if not any(each.status in _STATE_AFTER for each in books.notices):
         return _open("no_notice")
     wanted = _STATE_AFTER[max(each.status for each in books.notices if each.status in _STATE_AFTER)]
-    state = {"state_en": books.state.value, "state_ja": state_of(books.state)}
+    state = {"state_en": STATES[books.state].en, "state_ja": STATES[books.state].ja}
     wrong = []
     if books.state is not wanted:
-        facts = {"wanted_en": wanted.value, "wanted_ja": state_of(wanted), "reference": trial.reference}
-        wrong.append(Remark.of("state_wrong", **state, **facts))
+        should = {"wanted_en": STATES[wanted].en, "wanted_ja": STATES[wanted].ja}
+        wrong.append(Remark.of("state_wrong", **state, **should, reference=trial.reference))
     if books.reviews:
-        wrong.append(Remark.of("reviews", reasons=names_of(books.reviews), reference=trial.reference))
+        wrong.append(Remark.of("reviews", **_reasons(books.reviews), reference=trial.reference))
     if wrong:
         return Finding(Mark.FAILED, tuple(wrong))
     everything = all(books.came(status) for status in run.expected())
@@ -600,9 +598,12 @@ def _open(key: str, **values: object) -> Finding:
     return Finding(Mark.OPEN, (Remark.of(key, **values),))
 
 
-def state_of(state: State) -> str:
-    """Name a state in Japanese, as ZEUS's screen does where it has it."""
-    return operation_words.STATES.get(state, state.value)
+def _reasons(reasons: Iterable[ReviewReason]) -> dict[str, str]:
+    names = [REVIEWS[each].name for each in reasons]
+    return {
+        "reasons_en": names_of(each.en for each in names),
+        "reasons_ja": "、".join(each.ja for each in names),
+    }
 
 
 def moment_of(moment: datetime) -> str:
