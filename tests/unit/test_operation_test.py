@@ -75,7 +75,7 @@ def test_the_manuals_four_items_are_there() -> None:
         ({}, ["declined_bare"]),
     ],
 )
-def test_a_refusal_has_its_cure(answer: dict[str, str], said: list[str]) -> None:
+def test_a_refusal_has_its_cure(answer: dict[str, Any], said: list[str]) -> None:
     """A wrong test id, another's IP code, a store outside the contract: each says what to look at."""
     declined = trial(answer=Answer(Outcome.declined, **answer), page=None, books=Books())
     found = finding("registered", declined)
