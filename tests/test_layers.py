@@ -86,7 +86,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "contrib": {
         "clock",
-        "customer",
         "exceptions",
         "lifecycle",
         "models",

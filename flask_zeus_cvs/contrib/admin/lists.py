@@ -49,6 +49,8 @@ class Choice:
     name: str
     label: str
     options: Callable[[], Mapping[str, str]]
+    #: What holds where nothing is chosen; blank: everything.
+    default: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,7 @@ class Asked:
         return cls(
             listing,
             text=given.get("q", "").strip()[:255],
-            chosen={
-                each.name: given[each.name]
-                for each in listing.choices
-                if given.get(each.name) in each.options()
-            },
+            chosen=_chosen(listing, given),
             since=_day(given.get("since")),
             until=_day(given.get("until")),
             sort=sort.lstrip("-") if known else "",
@@ -130,7 +128,8 @@ class Asked:
 
     @property
     def narrowed(self) -> bool:
-        return bool(self.text or self.chosen or self.since or self.until)
+        by_choice = any(each.default != self.chosen.get(each.name, "") for each in self.listing.choices)
+        return bool(self.text or by_choice or self.since or self.until)
 
 
 @dataclass(frozen=True)
@@ -208,6 +207,11 @@ def within_days(session: Session, model: Any, asked: Asked) -> Iterator[sa.Colum
         over = day_begins(asked.until) + timedelta(days=1)
         yield at < over
         yield model.id < first_id_since(session, model, over + 2 * MARGIN)
+
+
+def _chosen(listing: Listing, given: MultiDict[str, str]) -> dict[str, str]:
+    wanted = {each.name: given.get(each.name) or each.default for each in listing.choices}
+    return {each.name: wanted[each.name] for each in listing.choices if wanted[each.name] in each.options()}
 
 
 def _id(text: str) -> int:

@@ -503,7 +503,7 @@ def _needs(review: Review) -> str:
 
 
 def _parked_asked(session: Session, asked: Asked) -> Iterator[sa.ColumnElement[bool]]:
-    state = DeliveryState(asked.chosen.get("state", DeliveryState.PARKED))
+    state = DeliveryState(asked.chosen["state"]) if "state" in asked.chosen else DeliveryState.PARKED
     yield Delivery.state == state
     if asked.since is not None or asked.until is not None:
         yield Delivery.event_id.in_(sa.select(Event.id).where(*within_days(session, Event, asked)))
@@ -548,11 +548,11 @@ class ParkedPage(ListPage):
             ),
             Column("attempts", mark("試した回数"), lambda each: each.attempts, "number", Delivery.attempts),
             Column("error", mark("最後のエラー"), lambda each: each.last_error, "long"),
-            Column("state", mark("状態"), lambda each: each.state, "state"),
+            Column("state", mark("状態"), lambda each: each.state, "state", shown=False),
             Column("by", mark("判断した人"), lambda each: each.decided_by),
         ),
         choices=(
-            Choice("state", mark("状態"), _parked_states),
+            Choice("state", mark("状態"), _parked_states, default=DeliveryState.PARKED),
             Choice("kind", mark("出来事の種類"), lambda: options(EventKind)),
         ),
         narrow=_parked_asked,
