@@ -49,6 +49,7 @@ _MOST_OF_A_NOTE = 2000
 )
 @click.option("--note", default="", help="Why, for whoever looks later.")
 @click.option("--by", default="", help="Who decided; your login name if left out.")
+@click.option("--quiet", is_flag=True, help="Say nothing if no review is open: for cron.")
 @click.option("--yes", is_flag=True, help="Do not ask again about an odd decision.")
 @click.option("--json", "plain", is_flag=True, help="For machines.")
 @click.option("--reveal", is_flag=True, help="Show the customers' details in the notices.")
@@ -59,6 +60,7 @@ def resolve(
     whose: str | None,
     note: str,
     by: str,
+    quiet: bool,
     yes: bool,
     plain: bool,
     reveal: bool,
@@ -76,7 +78,10 @@ def resolve(
             raise click.UsageError(
                 "Nothing is decided yet: say --as received, confirmed, cancelled or ignored."
             )
-        _list(payments, plain, reveal) if number is None else _show(payments, number, plain, reveal)
+        if number is None:
+            _list(payments, plain, reveal, quiet)
+        else:
+            _show(payments, number, plain, reveal)
         return
     if number is None:
         raise click.UsageError(
@@ -92,7 +97,7 @@ def resolve(
 # --- looking ---------------------------------------------------------------------------------------------------
 
 
-def _list(payments: Payments, plain: bool, reveal: bool) -> None:
+def _list(payments: Payments, plain: bool, reveal: bool, quiet: bool) -> None:
     encoding = payments.settings.callback_encoding
     cases, total = payments.database.read(
         lambda session: (
@@ -102,9 +107,9 @@ def _list(payments: Payments, plain: bool, reveal: bool) -> None:
     )
     if plain:
         show_json({"open": total, "reviews": [_as_json(each) for each in cases]})
-    elif not cases:
+    elif not cases and not quiet:
         click.echo("No review is open.")
-    else:
+    elif cases:
         _show_cases(cases, total, payments.settings.cli_group)
     if cases:
         raise click.exceptions.Exit(1)

@@ -224,6 +224,7 @@ def test_no_review_is_a_good_day(sqlite_shop: Shop) -> None:
     """Says so, and exits with 0."""
     answer = run(sqlite_shop, "resolve")
     assert (answer.output, answer.exit_code) == ("No review is open.\n", 0)
+    assert run(sqlite_shop, "resolve", "--quiet").output == ""
     plain = run(sqlite_shop, "resolve", "--json")
     assert json.loads(plain.output) == {"open": 0, "reviews": []}
 
@@ -418,6 +419,14 @@ def test_reset_attempts_lets_a_customer_apply_again(shop: Shop) -> None:
     assert shop.submit(payment).state is State.AWAITING_PAYMENT
 
 
+def test_the_callers_payment_knows_of_it(sqlite_shop: Shop) -> None:
+    """What the caller has read already is read anew."""
+    payment = used_up(sqlite_shop)
+    assert payment.attempts == 5
+    sqlite_shop.zeus.reset_attempts(payment)
+    assert payment.attempts == 0
+
+
 def test_reset_attempts_needs_a_payment_that_is_there(shop: Shop) -> None:
     """One that is not committed is refused."""
     with pytest.raises(PendingWorkError, match="commit"):
@@ -516,6 +525,6 @@ def test_a_long_run_shows_how_far_it_is(shop: Shop, monkeypatch: pytest.MonkeyPa
     assert shop.payments.count_overdue() == 3
     run(shop, "deliver", "--quiet")
     assert (drawn.lengths, drawn.steps) == (([3], 3) if terminal else ([], 0))
-    run(shop, "expire")
+    assert run(shop, "expire", "--quiet").output == ""
     assert (drawn.lengths, drawn.steps) == (([3, 3], 6) if terminal else ([], 0))
     assert kinds(shop).count("payment_expired") == 3  # type: ignore[arg-type]

@@ -125,6 +125,14 @@ def test_who_decided_stands_in_the_story(told: Shop) -> None:
     assert every(story, EventTold)[2].deliveries[0].decided_by == "Suzuki"
 
 
+def test_a_notice_that_a_person_laid_to_a_payment_is_told_there(told: Shop) -> None:
+    """It matched none, and books nothing; whose it was said to be shows it nevertheless, and once."""
+    payment, _ = told.awaiting()
+    told.zeus.receive(notice("04", "9999-9"))
+    told.zeus.resolve(told.all(Review)[0], "ignored", by="Sato", payment=payment)
+    assert [each.order_no for each in every(told.zeus.story(payment), NoticeCame)] == ["9999-9"]
+
+
 def test_how_a_payment_ended(sqlite_shop: Shop) -> None:
     """An offer that ran out, a payment that was closed, details that were taken out."""
     payment = sqlite_shop.payment()

@@ -6,12 +6,16 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import click
 import pytest
 
 import flask_zeus_cvs
+from flask_zeus_cvs.cli import make_commands
+from flask_zeus_cvs.models import ReviewReason
 from flask_zeus_cvs.protocol.codes import STORES
 from flask_zeus_cvs.settings import PREFIX, Settings
 from flask_zeus_cvs.signals import SIGNALS
+from flask_zeus_cvs.staff.wording import REVIEWS
 
 ROOT = Path(__file__).parents[2]
 PAPERS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -51,6 +55,30 @@ def test_every_signal_is_documented() -> None:
     """The events page has a row for each signal that can be imported."""
     rows = set(re.findall(r"^\| `(\w+)` \|", read("docs/4-events.md"), flags=re.M))
     assert rows == {kind.value for kind in SIGNALS} & set(flask_zeus_cvs.__all__)
+
+
+@pytest.mark.parametrize("reason", REVIEWS)
+def test_every_review_is_documented_in_its_words(reason: ReviewReason) -> None:
+    """The staff's page says of each review what `resolve` and the back office say, decisions included."""
+    page, words = read("docs/9-staff.md"), REVIEWS[reason]
+    assert f"\n| `{reason}` | {words.happened.en} | {words.look.en} |\n" in page
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", page, flags=re.M)
+    for resolution, effect in words.effects.items():
+        (of,) = [of for decision, of, text in rows if (decision, text) == (resolution, effect.en)]
+        assert f"`{reason}`" in of or of == "any other"
+
+
+@pytest.mark.parametrize("name", ["list", "show", "resolve", "reset-attempts", "deliver", "expire"])
+def test_a_command_has_its_place_and_its_example(name: str) -> None:
+    """A heading on the staff's page, an example in its help, and a help text for each option."""
+    assert f"\n## `flask zeus-cvs {name}`\n" in read("docs/9-staff.md")
+    context = click.Context(click.Group())
+    command = make_commands(Settings.from_config({"ZEUS_CVS_CLIENT_IP": "1234567890"})).get_command(
+        context, name
+    )
+    assert command is not None
+    assert f"flask zeus-cvs {name}" in (command.help or "").strip().splitlines()[-1]
+    assert all(each.help for each in command.params if isinstance(each, click.Option))
 
 
 def test_the_glossary_has_the_names_of_the_numbers() -> None:
