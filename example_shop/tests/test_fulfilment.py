@@ -11,9 +11,12 @@ import time_machine
 from flask import Flask
 
 from example_shop.database import KEPT_FOR, Stage, db
+from example_shop.fulfilment import zeus
 from example_shop.tests.conftest import Books
 from example_shop.tests.running import Visitor
+from flask_zeus_cvs import Customer
 from flask_zeus_cvs.clock import now
+from flask_zeus_cvs.models import Application
 from flask_zeus_cvs.simulator import Simulator
 
 Slip = Callable[..., str]
@@ -164,3 +167,19 @@ def tell(address: str, books: Books, order_no: str, *, status: str, money: str |
     amount = money or str(books.order.total)
     query = urlencode({"order_no": order_no, "status": status, "money": amount})
     requests.get(f"{address}/zeus-cvs/callback?{query}", timeout=10).raise_for_status()
+
+
+def test_an_operation_test_belongs_to_no_order(zeus_simulator: Simulator, address: str, books: Books) -> None:
+    """ZEUS's test is paid and taken back: nobody is asked about a parcel that never was."""
+    payment = zeus.create_payment(amount=1000, reference="TEST-1")
+    db.session.commit()
+    application = zeus.submit(payment, Customer("テスト", "0312345678", "test@example.com"), "D002")
+    db.session.get_one(Application, application.id).test = True
+    db.session.commit()
+    (slip,) = zeus_simulator.applications
+    zeus_simulator.pay(slip.order_no)
+    zeus_simulator.cancel(slip.order_no)
+    zeus_simulator.settle()
+    db.session.refresh(payment)
+    assert payment.state == "cancelled"
+    assert books.todos == []
