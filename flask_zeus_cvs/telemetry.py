@@ -66,7 +66,10 @@ ACTIONS: Mapping[Action, tuple[str, str]] = MappingProxyType(
         Action.RESET_ATTEMPTS: ("INFO", "a person let the customer of a payment try anew"),
         Action.EXPORT: ("INFO", "payments were written to a file, perhaps with personal data"),
         Action.PURGE: ("INFO", "personal data was taken out of old payments"),
-        Action.OFFICE: ("INFO", "somebody swept, reset attempts, or saw customers' details in the back office"),
+        Action.OFFICE: (
+            "INFO",
+            "somebody swept, reset attempts, or saw customers' details in the back office",
+        ),
         Action.PERMISSION: ("ERROR", "the shop's own permission check failed, so nobody was let in"),
     }
 )
