@@ -236,7 +236,8 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "mend_and_resend": (
             "flask zeus-cvs check --url https://YOUR-SHOP asks the callback itself. When it is mended, have the notice "
             "sent again from ZEUS's screen (売上管理画面), or run this again.",
-            "flask zeus-cvs check --url https://（ショップ） で、受信側を調べられます。直したあと、売上管理画面から通知を再送するか、このテストをもう一度実施してください。",
+            "flask zeus-cvs check --url https://（ショップ） で、受信側を調べられます。"
+            "直したあと、売上管理画面から通知を再送するか、このテストをもう一度実施してください。",
         ),
         "never_before": (
             "This database has never stored a notice from the callback.",

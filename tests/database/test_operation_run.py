@@ -17,7 +17,7 @@ from flask_zeus_cvs.payments import EXTENSION
 from flask_zeus_cvs.protocol.codes import Store, TestType
 from flask_zeus_cvs.staff import operation_run
 from flask_zeus_cvs.staff.operation_run import SENDPOINT, Rehearsal
-from flask_zeus_cvs.staff.operation_test import Trial
+from flask_zeus_cvs.staff.operation_test import Page, Trial
 from tests.conftest import CUSTOMER, Shop, ShopMaker, accepted
 
 DETAILS = ("--name", CUSTOMER.name, "--phone", CUSTOMER.phone, "--email", CUSTOMER.email)
@@ -101,6 +101,17 @@ def test_a_page_without_the_numbers_is_seen(
     trial = applied(shop, rehearsal)
     assert trial.page is not None
     assert trial.page.lacks == ("注文番号",)
+
+
+@pytest.mark.parametrize("store", Store)
+@pytest.mark.parametrize("locale", ["ja", "en"])
+def test_every_store_and_language_is_understood(make_shop: ShopMaker, store: Store, locale: str) -> None:
+    """Our own pages pass: the manual's names stand on the English ones, too."""
+    shop = make_shop(LOCALE=locale)
+    rehearsal = Rehearsal.of(shop.payments, "12345678", TestType.NO_PAYMENT)
+    with rehearsal.in_place():
+        page = applied(shop, rehearsal, store=store).page
+    assert page == Page()
 
 
 def test_a_shop_that_serves_plain_http_is_seen(make_shop: ShopMaker) -> None:
