@@ -442,7 +442,7 @@ def test_slips_are_expired_now(office: Office, caplog: pytest.LogCaptureFixture)
     """The sweep runs when somebody has said so twice, and the page tells what it did."""
     caplog.set_level(logging.INFO)
     overdue(office.shop)
-    assert "最大2件" in office.open("/expire")  # looked at for expiry, and for a reminder
+    assert "最大1件" in office.open("/expire")
     assert office.send("/expire", sure="y").status_code == 303
 
     assert [each.state for each in office.shop.all(Application)] == [State.EXPIRED]
