@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
@@ -345,6 +345,13 @@ def lock(session: Session, payment_id: int) -> Payment | None:
     )
     note_lock(session)
     return payment
+
+
+def lock_each(session: Session, payment_ids: Sequence[int]) -> None:
+    """Lock several payments until the transaction ends, in the order of their ids, as `lock` does one."""
+    wanted = sa.select(Payment.id).where(Payment.id.in_(payment_ids)).order_by(Payment.id)
+    session.execute(wanted.with_for_update(key_share=True)).all()
+    note_lock(session)
 
 
 def note_lock(session: Session) -> None:

@@ -419,6 +419,7 @@ class Payments:
         )
         payment.applications.append(application)
         payment.attempts += 1
+        payment.purged_at = None
         session.flush()
         return application.id, request
 
@@ -517,28 +518,9 @@ class Payments:
                 self.keep_unreadable(error, source)
                 raise
             receipt = self._database.bounded(lambda: self._store(notice, source))
-            self._say_received(notice, receipt, source, seen)
+            seen.note(**_say_received(notice, receipt, source))
         self._outbox.after_commit()
         return receipt
-
-    def _say_received(self, notice: Notice, receipt: Receipt, source: str, seen: Span) -> None:
-        facts = {
-            "notification": receipt.notification_id,
-            "status": notice.status.value,
-            "verdict": receipt.verdict.value,
-            "repeat": receipt.repeat,
-            "payment": receipt.payment_id,
-            "application": receipt.application_id,
-        }
-        seen.note(**facts)
-        log.info(
-            "Notice %d (%s): %s%s",
-            receipt.notification_id,
-            notice.status.value,
-            receipt.verdict.value,
-            ", a repeat" if receipt.repeat else "",
-            extra=said(Action.RECEIVE, source=source, **facts),
-        )
 
     def _store(self, notice: Notice, source: str) -> Receipt:
         receipt = self._database.write(lambda session: self._take(session, notice, source), repeatable=True)
@@ -559,7 +541,10 @@ class Payments:
             lambda session: [self._take_missed(session, each, source) for each in notices], repeatable=True
         )
         for notice, receipt in zip(notices, receipts, strict=True):
-            if receipt is not None and receipt.verdict is Verdict.WAITING:
+            if receipt is None:
+                continue
+            happened("receive", **_say_received(notice, receipt, source))
+            if receipt.verdict is Verdict.WAITING:
                 self._look_again(notice.order_no)
         return receipts
 
@@ -702,6 +687,7 @@ class Payments:
 
     def _apply(self, session: Session, payment: Payment, notice: Notice, row: Notification) -> Receipt:
         row.payment_id = payment.id
+        payment.purged_at = None  # it names the customer again
         if notice.money is not None and notice.money != payment.amount:
             row.verdict = Verdict.REVIEW
             self._review(session, ReviewReason.WRONG_AMOUNT, payment, None, row)
@@ -1049,6 +1035,7 @@ class Payments:
         adopted = leading if leading.order_no is None else self._reissue(session, payment, notice, leading)
         adopted.order_no = notice.order_no
         notification.payment_id, notification.application_id = payment.id, adopted.id
+        payment.purged_at = None
         notification.verdict = Verdict.REVIEW
         _fill_blanks(adopted, notice)
         return adopted
@@ -1430,6 +1417,27 @@ def _spare_attempt(application: Application, given: Input) -> None:
         return
     if given is Input.NOT_SENT or (info is not None and info.maintenance):
         application.payment.attempts = max(0, application.payment.attempts - 1)
+
+
+def _say_received(notice: Notice, receipt: Receipt, source: str) -> Mapping[str, Fact]:
+    """Log what became of a notice; returns what spans may tell of it."""
+    facts: dict[str, Fact] = {
+        "notification": receipt.notification_id,
+        "status": notice.status.value,
+        "verdict": receipt.verdict.value,
+        "repeat": receipt.repeat,
+        "payment": receipt.payment_id,
+        "application": receipt.application_id,
+    }
+    log.info(
+        "Notice %d (%s): %s%s",
+        receipt.notification_id,
+        notice.status.value,
+        receipt.verdict.value,
+        ", a repeat" if receipt.repeat else "",
+        extra=said(Action.RECEIVE, source=source, **facts),
+    )
+    return facts
 
 
 def _receipt(row: Notification, *, repeat: bool = False) -> Receipt:

@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "outbox",
         "telemetry",
     },
+    "purge": {"clock", "database", "exceptions", "lifecycle", "models", "protocol"},
     "web": {
         "clock",
         "probe",
@@ -79,6 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "models",
         "payments",
         "protocol",
+        "purge",
         "settings",
         "staff",
         "telemetry",

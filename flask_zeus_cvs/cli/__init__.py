@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "reset-attempts": "reset_attempts:reset_attempts",
         "reconcile": "reconcile:reconcile",
         "export": "export:export",
+        "purge": "purge:purge",
         "test-order": "test_order:test_order",
         "drill": "drill:drill",
     }
