@@ -18,7 +18,7 @@ from flask_admin.theme import Bootstrap4Theme  # type: ignore[import-untyped]
 
 from flask_zeus_cvs.contrib.admin.access import Access, Check
 from flask_zeus_cvs.contrib.admin.dashboard import Dashboard
-from flask_zeus_cvs.contrib.admin.page import Translated
+from flask_zeus_cvs.contrib.admin.page import FRAME, Translated
 from flask_zeus_cvs.contrib.admin.views import EventsPage, NoticesPage, ParkedPage, PaymentsPage, ReviewsPage
 from flask_zeus_cvs.web.texts import mark
 
@@ -69,7 +69,7 @@ def make_admin(
         url=url,
         endpoint="zeus_cvs_dashboard",
         index_view=Dashboard(access, url=url, static_folder="static"),
-        theme=Bootstrap4Theme(base_template="zeus_cvs/admin/frame.html"),
+        theme=Bootstrap4Theme(base_template=FRAME),
     )
     for page in _LISTS:
         admin.add_view(page(access))

@@ -32,6 +32,8 @@ _PRIVATE = {
     "X-Robots-Tag": "noindex",
     "X-Content-Type-Options": "nosniff",
 }
+#: A frame of our own, which needs no script.
+FRAME = "zeus_cvs/admin/frame.html"
 #: Flask-Admin's swatches on a dark ground.
 DARK = frozenset({"cyborg", "darkly", "slate", "solar", "superhero"})
 
@@ -81,6 +83,7 @@ class Page(BaseView):  # type: ignore[misc]
                 f"zeus_cvs/admin/{template}",
                 **in_templates(),
                 dark=getattr(self.admin.theme, "swatch", "") in DARK,
+                content_tag="div" if self.admin.theme.base_template == FRAME else "main",
                 moment=moment,
                 label=label,
                 tone=tone,
