@@ -24,6 +24,12 @@ MOST_OF_A_NAME = 100
 _WIDE = frozenset("WF")
 
 
+class CannotRun(click.ClickException):
+    """What keeps a command from being run at all; the message ends in the cure."""
+
+    exit_code = 2
+
+
 def payments_here() -> Payments:
     """Return the verbs of the app that the command runs in."""
     return payments_of(current_app._get_current_object())  # type: ignore[attr-defined]

@@ -14,12 +14,13 @@ from typing import Any
 import click
 from flask.cli import with_appcontext
 
-from flask_zeus_cvs.cli.output import MOST_LINES, day, payments_here, show_json, show_table
+from flask_zeus_cvs.cli.output import MOST_LINES, CannotRun, day, payments_here, show_json, show_table
 from flask_zeus_cvs.clock import JST
 from flask_zeus_cvs.exceptions import UnreadableStatement
 from flask_zeus_cvs.memos import recall, remember
 from flask_zeus_cvs.payments import Payments
 from flask_zeus_cvs.protocol.codes import STATUSES, Status
+from flask_zeus_cvs.staff.export import neutralised
 from flask_zeus_cvs.staff.reconciliation import (
     WORDS,
     Applied,
@@ -39,10 +40,6 @@ _WAYS: Mapping[Way, str] = {
     Way.UNKNOWN_TO_THEM: "unknown to them",
 }
 _NAMES: Mapping[Status | None, str] = {row.status: row.name for row in STATUSES}
-
-
-class _CannotRun(click.ClickException):
-    exit_code = 2
 
 
 def _mapping(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -169,7 +166,7 @@ def _opened(payments: Payments, file: Path, columns: Mapping[str, str], encoding
             if known and known.value
             else ""
         )
-        raise _CannotRun(f"{error}{note}") from None
+        raise CannotRun(f"{error}{note}") from None
     if columns:
         payments.database.write(lambda session: remember(session, COLUMNS, wanted))
     return statement
@@ -244,14 +241,17 @@ def _show(statement: Statement, report: Report) -> None:
     if "sendid" not in form.places:
         click.echo("  no column for sendid: slips whose answer was lost, and re-issues, cannot be recognised")
     click.echo()
-    rows = [("agree", report.agree), *((label, len(report.of(way))) for way, label in _WAYS.items())]
+    rows: list[tuple[str, object]] = [("agree", report.agree)]
+    rows += [(label, len(report.of(way))) for way, label in _WAYS.items()]
+    if report.span is None:
+        rows[-1] = (_WAYS[Way.UNKNOWN_TO_THEM], "not looked at")
     show_table(("", "applications"), rows)
     if report.decided:
         click.echo(f"Of those that agree, a person had decided about {report.decided}.")
     if report.span is None:
         click.echo(
-            "Not looked at: what of ours is unknown to them, as the list does not say which days it covers. "
-            "Say --from and --to."
+            "What of ours is unknown to them was not looked at, as the list does not say which days it covers: "
+            "say --from and --to."
         )
     else:
         click.echo(f"Looked for among theirs: ours of {day(report.span.since)} to {day(report.span.until)}.")
@@ -311,9 +311,7 @@ def _show_done(done: Applied) -> None:
     taken = f"{_many(done.notices.total(), 'notice')} of {_many(len(done.slips), 'slip')}"
     click.echo(f"\nTaken: {taken}{f' ({told})' if told else ''}.")
     group = payments_here().settings.cli_group
-    click.echo(
-        f"Reviews opened: {done.reviews}.{f' See flask {group} list --review.' if done.reviews else ''}"
-    )
+    click.echo(f"Reviews opened: {done.reviews}.{f' See flask {group} resolve.' if done.reviews else ''}")
 
 
 def _is_left(statement: Statement, report: Report, done: Applied | None) -> bool:
@@ -381,12 +379,10 @@ def _write(out: Path, report: Report) -> None:
             lines.writerow(head)
             lines.writerows([_cell(value) for value in row.values()] for row in rows)
     except OSError as error:
-        raise _CannotRun(f"{out} cannot be written ({type(error).__name__}). Say another path.") from None
+        raise CannotRun(f"{out} cannot be written ({type(error).__name__}). Say another path.") from None
 
 
 def _cell(value: object) -> object:
     if isinstance(value, list):
-        return " ".join(value)
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
+        value = " ".join(value)
+    return neutralised(value) if isinstance(value, str) else value

@@ -20,7 +20,7 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 from sqlalchemy.exc import DBAPIError
 
-from flask_zeus_cvs.cli.output import payments_here, show_json
+from flask_zeus_cvs.cli.output import CannotRun, payments_here, show_json
 from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.customer import Customer, checked, masked
 from flask_zeus_cvs.exceptions import InvalidCustomer, InvalidField
@@ -321,12 +321,6 @@ def _refuse_without_tables(rehearsal: Rehearsal) -> None:
             f"The database lacks tables ({', '.join(missing)}): run your migrations (flask db upgrade) "
             "or db.create_all()."
         )
-
-
-class CannotRun(click.ClickException):
-    """What keeps the test from being run at all."""
-
-    exit_code = 2
 
 
 def _begun(own: Payments, plan: Plan) -> Run:

@@ -116,7 +116,7 @@ class Town:
 
     # --- what it is in the end ---------------------------------------------------------------------
 
-    def read(self, wanted: sa.Select[Any]) -> list[Any]:
+    def read(self, wanted: sa.Select[*tuple[Any, ...]]) -> list[Any]:
         with self.app.app_context():
             return list(self.db.session.execute(wanted))
 
@@ -251,7 +251,7 @@ class Japan:
         with town.app.app_context(), pytest.MonkeyPatch.context() as patched:
             payment = town.zeus.create_payment(amount=amount, reference=reference)
             town.db.session.commit()
-            patched.setattr(payments.secrets, "choice", lambda _: next(digits))
+            patched.setattr("flask_zeus_cvs.payments.secrets.choice", lambda _: next(digits))
             town.zeus.submit(payment, CUSTOMER, store)
 
     def pass_time(self, **step: float) -> None:

@@ -68,10 +68,17 @@ def test_every_review_is_documented_in_its_words(reason: ReviewReason) -> None:
         assert f"`{reason}`" in of or of == "any other"
 
 
-@pytest.mark.parametrize("name", ["list", "show", "resolve", "reset-attempts", "deliver", "expire"])
+#: The page on which each command has its place.
+PLACES = {
+    **dict.fromkeys(["list", "show", "resolve", "reset-attempts", "deliver", "expire"], "docs/9-staff.md"),
+    "reconcile": "docs/10-reconcile.md",
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
 def test_a_command_has_its_place_and_its_example(name: str) -> None:
-    """A heading on the staff's page, an example in its help, and a help text for each option."""
-    assert f"\n## `flask zeus-cvs {name}`\n" in read("docs/9-staff.md")
+    """A heading on its page, an example in its help, and a help text for each option."""
+    assert f"\n## `flask zeus-cvs {name}`\n" in read(PLACES[name])
     context = click.Context(click.Group())
     command = make_commands(Settings.from_config({"ZEUS_CVS_CLIENT_IP": "1234567890"})).get_command(
         context, name

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from flask_zeus_cvs.clock import JST
 from flask_zeus_cvs.exceptions import UnreadableStatement
 from flask_zeus_cvs.protocol.codes import STATUSES, Status, Store
-from flask_zeus_cvs.staff.statement import Line, Silent, Statement
+from flask_zeus_cvs.staff.statement import Line, Silent, Standing, Statement
 
 #: As the sandbox's screen writes it, spelled by hand.
 SANDBOX = (
@@ -255,7 +255,7 @@ def _spelled(standing: Status | Silent, how: str) -> str:
 
 
 @st.composite
-def _saved(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, object, int]]]:
+def _saved(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, Standing, int]]]:
     """A list in one of the ways in which people save it, and what it means."""
     wanted = draw(
         st.lists(
@@ -296,7 +296,7 @@ def _saved(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, object, int]]]:
 
 
 @given(_saved())
-def test_what_was_meant_is_read(saved: tuple[bytes, list[tuple[str, object, int]]]) -> None:
+def test_what_was_meant_is_read(saved: tuple[bytes, list[tuple[str, Standing, int]]]) -> None:
     """Any order of columns, any spelling, separator, quoting and encoding: the same list."""
     content, wanted = saved
     assert [(each.order_no, each.standing, each.money) for each in read(content)] == wanted
