@@ -14,11 +14,11 @@ from flask_zeus_cvs.cli.output import MOST_LINES, payments_here, show_json, show
 from flask_zeus_cvs.customer import masked
 from flask_zeus_cvs.models import Payment
 from flask_zeus_cvs.protocol.codes import STORES
-from flask_zeus_cvs.staff.search import Filters, count, page, under_review
+from flask_zeus_cvs.staff.search import Filters, page_and_rest, under_review
 
 _HEAD = ("id", "created", "reference", "yen", "state", "store", "order number", "pay until", "customer")
 #: How many of those that do not fit are counted.
-_COUNTED = 10_000
+_COUNTED = 1_000
 
 
 @click.command("list")
@@ -46,8 +46,7 @@ def list_payments(filters: Filters, limit: int, before: int | None, as_json: boo
     """
 
     def find(session: Session) -> tuple[Sequence[Payment], frozenset[int], int | None, int]:
-        rows, following = page(session, filters, limit, before)
-        more = count(session, filters, _COUNTED, following) if following is not None else 0
+        rows, following, more = page_and_rest(session, filters, limit, before, _COUNTED)
         return rows, under_review(session, rows), following, more
 
     rows, asked, following, more = payments_here().database.read(find)

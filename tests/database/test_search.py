@@ -14,6 +14,7 @@ from flask_zeus_cvs import State, Store
 from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.lifecycle import STATES
 from flask_zeus_cvs.models import Application, Event, Payment, Review, ReviewReason
+from flask_zeus_cvs.staff import search
 from flask_zeus_cvs.staff.search import (
     MARGIN,
     Filters,
@@ -23,6 +24,7 @@ from flask_zeus_cvs.staff.search import (
     first_id_since,
     matching,
     page,
+    page_and_rest,
 )
 from tests.conftest import Shop, accepted
 from tests.database.test_receive import notice
@@ -85,6 +87,9 @@ def test_sql_agrees_with_python_about_every_state(shop: Shop) -> None:
     for states in [*itertools.combinations(State, 1), *SOME_TOGETHER, tuple(State)]:
         expected = [id_ for id_, state in is_in.items() if state in states]
         assert sorted(ids(shop, Filters(states=states))) == sorted(expected), states
+        newest = search.ids(shop.db.session(), Filters(states=states), 100)
+        assert newest == sorted(expected, reverse=True)[:100], states
+        assert count(shop.db.session(), Filters(states=states), 10_000) == len(expected)
         assert expected or states == (State.SUPERSEDED,)
 
 
@@ -126,7 +131,9 @@ def test_newest_first_page_by_page(shop: Shop) -> None:
     assert ([each.id for each in last], before) == ([1], None)
     assert count(session, Filters(), 100) == 8
     assert count(session, Filters(), 5) == 5
-    assert count(session, Filters(), 100, before=5) == 4
+    assert page_and_rest(session, Filters(), 3, 5, 100) == (second, 2, 1)
+    assert page_and_rest(session, Filters(), 3, None, 2)[1:] == (6, 2)
+    assert page_and_rest(session, Filters(), 3, 2, 2) == (last, None, 0)
 
 
 def test_days_are_japans(shop: Shop) -> None:

@@ -183,7 +183,7 @@ def test_what_is_revealed_is_whole(told: Shop) -> None:
 def test_a_masked_notice_keeps_what_helps(told: Shop) -> None:
     """Numbers and status stay readable; a plain parameter whose value is not what it should be is hidden, too."""
     payment, _ = told.awaiting()
-    told.zeus.receive(notice("04", pay_limit="taro", error_code="taro@example.com"))
+    told.zeus.receive(notice("04", pay_limit="taro", error_code="taro@example.com", taro="1"))
     (came,) = every(told.zeus.story(payment), NoticeCame)
     assert dict(came.read) == {
         "clientip": "1234567890", "order_no": "0001-1", "status": "04", "money": "3000",
