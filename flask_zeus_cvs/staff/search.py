@@ -62,11 +62,6 @@ class Filters:
     under_review: bool | None = None
 
 
-def matching(session: Session, filters: Filters) -> sa.Select[Any]:
-    """Make the SELECT of what matches, newest first, without a limit; the session finds where a day begins."""
-    return sa.select(Payment).where(*conditions(session, filters)).order_by(Payment.id.desc())
-
-
 def page(
     session: Session, filters: Filters, limit: int, before: int | None = None
 ) -> tuple[Sequence[Payment], int | None]:
@@ -110,7 +105,7 @@ def _rows(session: Session, found: Sequence[int]) -> Sequence[Payment]:
 
 
 def conditions(session: Session, filters: Filters) -> list[sa.ColumnElement[bool]]:
-    """Say what matches as conditions on `Payment`, for a SELECT of somebody else's."""
+    """Say what matches as conditions on `Payment`, for a SELECT of somebody else's; looks up where a day begins."""
     states = _states(filters)
     return [*_common(session, filters), *([sa.or_(*states)] if states else [])]
 
