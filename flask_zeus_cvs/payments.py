@@ -440,7 +440,7 @@ class Payments:
 
     def _send(self, request: ApplicationRequest, application_id: int, seen: Span) -> None:
         """Ask ZEUS, and store what came of it."""
-        about: dict[str, Fact] = {"application": application_id, "store": request.pay_cvs}
+        about: dict[str, Fact] = {"application": application_id, "store": request.pay_cvs.value}
         log.debug(
             "Application %d goes to ZEUS", application_id, extra=said(Action.SUBMIT, outcome="sent", **about)
         )
@@ -461,9 +461,9 @@ class Payments:
             self._look_again(answer.order_no)
 
     def _ask(self, request: ApplicationRequest, application_id: int) -> Answer | Input:
-        extra = said(Action.GATEWAY, application=application_id, store=request.pay_cvs)
+        extra = said(Action.GATEWAY, application=application_id, store=request.pay_cvs.value)
         try:
-            with span("gateway", application=application_id, store=request.pay_cvs) as seen:
+            with span("gateway", application=application_id, store=request.pay_cvs.value) as seen:
                 answer = self._gateway.apply(request)
                 seen.note(outcome=answer.outcome.value)
         except GatewayError as error:

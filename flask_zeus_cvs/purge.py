@@ -36,7 +36,7 @@ from flask_zeus_cvs.protocol.messages import Notice
 #: Days that must have passed since anything happened: a 05 comes a week after its 04, and questions come later.
 MIN_DAYS = 30
 #: Payments, or notices that belong to none, in one transaction.
-BATCH = 500
+BATCH = 200
 #: What of a notice tells of the customer.
 PERSONAL = frozenset({"username", "telno", "email"})
 

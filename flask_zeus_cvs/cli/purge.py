@@ -57,8 +57,8 @@ def purge(days: int, yes: bool, notes: bool, as_json: bool) -> None:
 
 def _tell(tally: Tally, days: int, seconds: float, *, done: bool) -> None:
     click.echo(
-        f"{'Purged' if done else 'To be purged'}: {tally.payments:,} payments, "
-        f"{tally.notices:,} notices that belong to none ({seconds:.1f} s)"
+        f"{'Purged' if done else 'To be purged'}: payments {tally.payments:,}, "
+        f"notices that belong to none {tally.notices:,} ({seconds:.1f} s)"
     )
     if tally.kept:
         click.echo(f"Kept, although they were made more than {days} days ago:")

@@ -206,9 +206,14 @@ def _plain(value: Value) -> str | int | None:
 
 #: With what a cell begins that a spreadsheet takes for a formula; also in full width, as Japanese ones do.
 _FORMULA = re.compile(r"\s*[=+\-@\t\r\n＝＋－−＠]")
-#: What a spreadsheet takes for a number, a date (also 令和), or a truth, and shows otherwise than it is written.
+_MONTH = (
+    "(?:JAN(?:UARY)?|FEB(?:RUARY)?|MAR(?:CH)?|APR(?:IL)?|MAY|JUNE?|JULY?|AUG(?:UST)?|SEP(?:TEMBER)?|OCT(?:OBER)?|"
+    "NOV(?:EMBER)?|DEC(?:EMBER)?)"
+)
+#: What a spreadsheet takes for a number, an hour, a date (also 令和) or a truth, and shows otherwise than it is written.
 _SPOILED = re.compile(
-    r"[.,¥￥$(]?\d|[MTSHR]\d{1,2}[./-]|(?:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)|(?:TRUE|FALSE)$",
+    rf"[.,¥￥$(]?\d(?:[\d.,/:+\-() %年月日時分秒EAP]|[AP]M|{_MONTH})*$"
+    rf"|[MTSHR]\d{{1,2}}[./-]|{_MONTH}[-./ ]?\d|(?:TRUE|FALSE)$",
     re.IGNORECASE,
 )
 #: What can stand in the quotes of a spreadsheet's text formula as it is.

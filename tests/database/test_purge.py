@@ -306,7 +306,7 @@ def test_a_dry_run_changes_nothing(
     sqlite_shop.awaiting(order_no="0002-1", reference="LIVE")
     go(later, 91)
     dry = run(sqlite_shop, "--older-than", "90")
-    assert "To be purged: 1 payments, 0 notices" in dry.output
+    assert "To be purged: payments 1, notices that belong to none 0" in dry.output
     assert "1  a slip that may still be paid" in dry.output
     assert "--yes" in dry.output
     assert sqlite_shop.all(Application)[0].customer == Customer(NAME, PHONE, EMAIL)

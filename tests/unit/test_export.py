@@ -61,7 +61,17 @@ def test_a_name_that_looks_like_a_number_stays_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["A-1001", "D001", "S0000000001", "ローソン", "taro@example.com", "Truesdale"]
+    "text",
+    [
+        "A-1001",
+        "D001",
+        "S0000000001",
+        "2LLZQZE6ATGF7UR4UQYS",
+        "3F-12",
+        "ローソン",
+        "taro@example.com",
+        "Truesdale",
+    ],
 )
 def test_a_plain_text_is_left_alone(text: str) -> None:
     """What nobody would mistake has no marks."""

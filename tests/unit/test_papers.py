@@ -71,6 +71,7 @@ def test_every_review_is_documented_in_its_words(reason: ReviewReason) -> None:
 #: The page on which each command has its place.
 PLACES = {
     **dict.fromkeys(["list", "show", "resolve", "reset-attempts", "deliver", "expire"], "docs/9-staff.md"),
+    **dict.fromkeys(["export", "purge"], "docs/9b-export.md"),
     "reconcile": "docs/10-reconcile.md",
 }
 
