@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 import click
 from flask import Flask, current_app
@@ -59,6 +60,7 @@ def check(url: str, live: bool, ignore: tuple[str, ...], quiet: bool, as_json: b
     Example: flask zeus-cvs check --url https://shop.example
     """
     _refuse_strangers(ignore)
+    _refuse_no_url(url)
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     if live:
         findings = _listened(payments_here())
@@ -84,6 +86,12 @@ def _refuse_strangers(codes: Iterable[str]) -> None:
             raise click.UsageError(
                 f"There is no finding called {code}. The code of each stands at its end, in brackets."
             )
+
+
+def _refuse_no_url(url: str) -> None:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc):
+        raise click.UsageError("--url wants the root of the shop, like https://shop.example.")
 
 
 def _own_url(app: Flask) -> str:

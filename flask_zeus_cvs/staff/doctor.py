@@ -471,7 +471,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("notices.expiry", "", expiry, _NO_TABLES),
     Examination("subscribers.connected", "Somebody ships, and a person is told.", connected),
     Examination(
-        "subscribers.stranded", "No delivery waits for a receiver that is not there.", stranded, _NO_TABLES
+        "subscribers.present", "No delivery waits for a receiver that is not there.", stranded, _NO_TABLES
     ),
     Examination("work.swept", "cron sweeps.", sweep, _NO_TABLES),
     Examination("work.delivered", "cron delivers.", delivering, _NO_TABLES),

@@ -147,8 +147,6 @@ def _trouble(error: requests.RequestException) -> str:
         return "callback.timeout"
     if any(isinstance(each, socket.gaierror) for each in _causes(error)):
         return "callback.unknown_host"
-    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
-        return "callback.unknown_host"
     return "callback.unreachable"
 
 

@@ -305,7 +305,8 @@ def _slips_of(session: Session, heard_at: datetime) -> list[Slip]:
         told = sa.select(Notification.order_no, sa.func.min(Notification.first_at)).where(
             Notification.order_no.in_(some), Notification.status.in_(("04", "05")), _CALLS
         )
-        paid_at.update(session.execute(told.group_by(Notification.order_no)).tuples().all())
+        for number, moment in session.execute(told.group_by(Notification.order_no)):
+            paid_at[number] = moment
     return [
         Slip(row.created_at, paid_at.get(row.order_no), _closes(row.created_at, row.pay_limit))
         for row in rows
@@ -422,5 +423,5 @@ def _long(span: timedelta) -> str:
 def _odds(chance: float) -> str:
     if chance > 0.1:
         return f"{chance:.0%}"
-    times = 10 ** math.floor(math.log10(1 / max(chance, 1e-9)))
+    times = 10 ** math.floor(math.log10(1 / max(chance, 1e-6)))
     return f"less than 1 in {times:,}"
