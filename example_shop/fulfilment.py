@@ -23,6 +23,7 @@ from flask_zeus_cvs import (
     review_required,
     sale_confirmed,
     sale_confirmed_after_cancel,
+    silence_suspected,
 )
 from flask_zeus_cvs.models import Payment
 
@@ -97,6 +98,14 @@ def cancelled_after_cancel(_app: Flask, *, payment: Payment, **_: Any) -> None:
     _ask_a_person(_order_of(payment), "再発行する前の古い番号での入金が、取り消されました。")
 
 
+def silence(_app: Flask, **_: Any) -> None:
+    """ZEUS has fallen silent: the callback may be broken, and money may come of which the shop does not hear."""
+    _ask_a_person(
+        None,
+        "ゼウスからの通知が途絶えています。flask zeus-cvs check --url で通知の受け口を確かめてください。",
+    )
+
+
 def listen(app: Flask) -> None:
     """Subscribe the functions above to what this app sends."""
     fulfillment_ready.connect(ship, sender=app)
@@ -104,6 +113,7 @@ def listen(app: Flask) -> None:
     payment_expired.connect(give_up, sender=app)
     payment_cancelled.connect(take_back, sender=app)
     review_required.connect(review, sender=app)
+    silence_suspected.connect(silence, sender=app)
     payment_received_after_cancel.connect(received_after_cancel, sender=app)
     sale_confirmed_after_cancel.connect(confirmed_after_cancel, sender=app)
     payment_cancelled_after_cancel.connect(cancelled_after_cancel, sender=app)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from hmac import compare_digest
+from typing import Any
 
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 from sqlalchemy import select
 from werkzeug import Response
 
 from example_shop.database import Order, Product, Todo, db
+from example_shop.fulfilment import zeus
 
 blueprint = Blueprint("staff", __name__, url_prefix="/staff")
 
@@ -58,6 +60,13 @@ def tick_off(number: int) -> Response:
     db.get_or_404(Todo, number).done()
     db.session.commit()
     return redirect(url_for("staff.orders"), 303)
+
+
+@blueprint.get("/health")
+def health() -> tuple[dict[str, Any], int]:
+    """Tell a monitor, every ten seconds if it likes, whether payments are well."""
+    found = zeus.health()
+    return found.as_dict(), 200 if found.ok else 503
 
 
 @blueprint.after_request

@@ -37,6 +37,7 @@ from flask_zeus_cvs.signals import (
     sale_confirmed_after_cancel,
     silence_suspected,
 )
+from flask_zeus_cvs.staff.health import Health
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "EventData",
     "EventKind",
     "GatewayError",
+    "Health",
     "InvalidAmount",
     "InvalidCustomer",
     "InvalidField",

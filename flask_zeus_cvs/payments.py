@@ -89,6 +89,7 @@ MAX_RAW = 8 * 1024
 #: The memos of the last sweep, of the last delivering in the foreground, and of the last silence that was told of.
 SWEPT, DELIVERED, SILENCE = "sweep", "deliver", "silence"
 _MATCHED = "flask-zeus-cvs"
+_SILENCE = "ZEUS's notices stay away (%s): the callback may be broken. See flask zeus-cvs check --live"
 _ALPHABET = string.ascii_uppercase + string.digits
 
 
@@ -1130,6 +1131,7 @@ class Payments:
             news = remember_once(session, SILENCE, silence)
             if news:
                 self._outbox.append(session, EventKind.SILENCE_SUSPECTED, None)
+                afterwards(session, lambda: log.error(_SILENCE, silence, extra=said(Action.SILENCE)))
             return news
 
         news = self._database.write(tell)

@@ -31,6 +31,7 @@ class Action(StrEnum):
     OUTBOX = "outbox"
     EXPIRE = "expire"
     NOTE = "note"
+    SILENCE = "silence"
     RESET_ATTEMPTS = "reset_attempts"
     EXPORT = "export"
     PURGE = "purge"
@@ -63,6 +64,7 @@ ACTIONS: Mapping[Action, tuple[str, str]] = MappingProxyType(
         Action.OUTBOX: ("ERROR", "nothing could be delivered: the database is away, or no thread to be had"),
         Action.EXPIRE: ("INFO", "a sweep has ended"),
         Action.NOTE: ("WARNING", "that cron swept or delivered could not be noted down for `check`"),
+        Action.SILENCE: ("ERROR", "ZEUS's notices stay away: the callback may be broken"),
         Action.RESET_ATTEMPTS: ("INFO", "a person let the customer of a payment try anew"),
         Action.EXPORT: ("INFO", "payments were written to a file, perhaps with personal data"),
         Action.PURGE: ("INFO", "personal data was taken out of old payments"),

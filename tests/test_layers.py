@@ -127,7 +127,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "simulator",
     },
     "simulator": {"exceptions", "protocol"},
-    "__init__": {"exceptions", "protocol", "customer", "lifecycle", "signals", "extension"},
+    "__init__": {"exceptions", "protocol", "customer", "lifecycle", "signals", "staff", "extension"},
 }
 
 #: The gateway's language needs nothing but the standard library, and neither clock nor I/O.

@@ -51,6 +51,20 @@ def test_goods_go_back_when_nobody_pays(
     assert len(zeus_simulator.applications) == sent
 
 
+def test_a_person_hears_of_a_silence(app: Flask, zeus_simulator: Simulator, slip: Slip, books: Books) -> None:
+    """Two customers apply, and no notice comes any more: within the hour it stands on the staff page, once."""
+    check = ["zeus-cvs", "check", "--live", "--quiet"]
+    slip()
+    assert app.test_cli_runner().invoke(args=check).exit_code == 0
+    zeus_simulator.notify = ""
+    slip()
+    slip()
+    with time_machine.travel(now() + timedelta(minutes=30)):
+        assert [app.test_cli_runner().invoke(args=check).exit_code for _ in range(2)] == [2, 2]
+    (todo,) = books.todos
+    assert "通知が途絶えています" in todo.text
+
+
 def test_goods_go_back_when_no_store_is_chosen(visitor: Visitor, app: Flask, books: Books) -> None:
     """An order whose customer never came back is closed by the hourly sweep."""
     before = books.stock()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from flask import Flask
 from sqlalchemy import select
 
 from example_shop import create_app
 from example_shop.database import Product, db
+from example_shop.fulfilment import zeus
 from example_shop.tests.conftest import PASSWORD, Books
 from example_shop.tests.running import Visitor
+from flask_zeus_cvs import Health
 from flask_zeus_cvs.simulator import Simulator
 
 
@@ -204,3 +208,28 @@ def test_every_page_keeps_strangers_out(visitor: Visitor, app: Flask) -> None:
     assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_monitor_asks_for_the_health(visitor: Visitor) -> None:
+    """Behind the password of the staff: well, in figures, without a name or an address."""
+    visitor.open("/staff/health")
+    assert visitor.status == 401
+    visitor.order()
+    told = json.loads(visitor.open("/staff/health", PASSWORD))
+    assert visitor.status == 200
+    assert told == {
+        "ok": True,
+        "database": True,
+        "delivering": None,
+        "overdue": 0,
+        "parked": 0,
+        "open_reviews": 0,
+        "last_notice_at": None,
+    }
+
+
+def test_a_monitor_is_told_of_trouble(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503, so that the monitor needs to understand nothing else."""
+    monkeypatch.setattr(zeus, "health", lambda: Health(ok=False, database=False, delivering=None))
+    assert json.loads(visitor.open("/staff/health", PASSWORD))["ok"] is False
+    assert visitor.status == 503

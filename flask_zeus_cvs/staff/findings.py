@@ -424,7 +424,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "work.sweep": Rule(
             _W,
             "Slips that nobody paid stay open, and customers are not reminded of their deadline.",
-            "Have cron run it once an hour:\n5 * * * *  flask zeus-cvs expire",
+            "Have cron run it once an hour:\n5 * * * *  flask zeus-cvs expire --quiet",
         ),
         "work.deliver": Rule(
             _A,

@@ -371,10 +371,8 @@ def listen(payments: Payments) -> list[Finding]:
     else:
         findings.append(fine("live.heard", _seen(evidence, verdict)))
     if verdict.without_01:
-        slips = (
-            "the only slip before" if evidence.lost == 1 else f"any of the last {evidence.lost} slips before"
-        )
-        what = f"ZEUS sends notices, but told of the issue of none: not of {slips}."
+        slips = "the only slip" if evidence.lost == 1 else f"any of the last {evidence.lost} slips"
+        what = f"Notices come, but none of status 01: not for {slips}."
         findings.append(found("live.without_01", what))
     return findings
 

@@ -24,9 +24,9 @@ from flask_zeus_cvs import (
     silence_suspected,
 )
 from flask_zeus_cvs.exceptions import DatabaseAway, Unanswered, UnreadableNotice
-from flask_zeus_cvs.models import Base, Delivery, Memo
+from flask_zeus_cvs.models import Base, Delivery, Memo, Notification
 from flask_zeus_cvs.payments import DELIVERED, SWEPT
-from flask_zeus_cvs.staff import findings, soundness
+from flask_zeus_cvs.staff import findings, outside, soundness
 from flask_zeus_cvs.staff.doctor import EXAMINATIONS, Patient, examine
 from flask_zeus_cvs.staff.findings import RULES, Finding, Severity
 from flask_zeus_cvs.web.texts import ours
@@ -34,7 +34,7 @@ from tests.conftest import Shop, ShopMaker
 from tests.database.test_receive import notice
 
 NOON = datetime(2026, 12, 1, 3, tzinfo=UTC)
-ALL = {
+ALL: dict[str, Any] = {
     **dict.fromkeys(("username", "telno", "email", "sendid", "sendpoint", "pay_no2", "error_code"), ""),
     "pay_cvs": "D002",
     "pay_no1": "12345678",
@@ -204,10 +204,10 @@ def test_keys_that_are_missing(good: Callable[..., Shop], database_uri: str) -> 
 )
 def test_an_sqlite_that_is_not_fit(good: Callable[..., Shop], code: str, pragma: str) -> None:
     """Each pragma that the documentation recommends is missed."""
-    shop = good()
-    sa.event.listen(
-        shop.db.engine, "checkout", lambda dbapi, *rest: dbapi.execute(f"PRAGMA {pragma}").close()
-    )
+    shop = good(DELIVERY="deferred")  # no thread that holds a connection
+    shop.db.session.remove()
+    shop.db.engine.dispose()
+    sa.event.listen(shop.db.engine, "connect", lambda dbapi, _: dbapi.execute(f"PRAGMA {pragma}").close())
     assert set(found(shop)) == {code, "callback.not_asked"}
 
 
@@ -354,6 +354,17 @@ def test_a_parameter_that_came_once(make_shop: ShopMaker) -> None:
     assert "notices.others_lacking" in found(shop)
     shop.zeus.receive(notice("05", **ALL))
     assert not [code for code in found(shop) if code.endswith("_lacking")]
+
+
+def test_notices_without_their_customer(make_shop: ShopMaker) -> None:
+    """What a purge has taken out of old notices is not what ZEUS does not send."""
+    shop = make_shop()
+    payment, _ = shop.awaiting()
+    shop.zeus.receive(notice("01", **ALL))
+    shop.db.session.execute(sa.update(Notification).values(raw=notice("01")))
+    payment.purged_at = datetime.now(UTC)
+    shop.db.session.commit()
+    assert set(found(shop)) & {"notices.others_lacking", "notices.none"} == {"notices.none"}
 
 
 def test_notices_in_another_encoding(make_shop: ShopMaker) -> None:
@@ -559,7 +570,12 @@ def test_server_name_says_where_the_shop_is(
     shop = make_shop()
     shop.app.config.update(SERVER_NAME=name, APPLICATION_ROOT=root)
     urls: list[str] = []
-    monkeypatch.setattr("flask_zeus_cvs.staff.outside.examine", lambda url, *rest: urls.append(url) or [])
+
+    def note(url: str, *rest: object) -> list[Finding]:
+        urls.append(url)
+        return []
+
+    monkeypatch.setattr(outside, "examine", note)
     check(shop)
     assert urls == [asked]
 

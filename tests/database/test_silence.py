@@ -135,9 +135,9 @@ def test_what_zeus_need_not_tell_of(shop: Shop, clock: Any, fate: str) -> None:
     """Applications that came to no slip, and slips that we only know from a notice, are not waited for."""
     shop.awaiting()
     state = {"declined": State.DECLINED, "unknown": State.UNKNOWN}.get(fate, State.AWAITING_PAYMENT)
-    change = {"stored_state": state, "reissued": fate == "re-issued"}
+    change: dict[str, Any] = {"stored_state": state, "reissued": fate == "re-issued"}
     if fate == "unknown":
-        change["order_no"] = None  # type: ignore[assignment]
+        change["order_no"] = None
     shop.db.session.execute(sa.update(Application).values(**change))
     shop.db.session.commit()
     clock.shift(timedelta(days=1))
@@ -198,11 +198,10 @@ def fill(shop: Shop, slips: Iterable[Slip], broken_at: datetime, until: datetime
             notices.append((each.paid_at, "04", f"{number:06d}-1"))
     blank = {"customer_name": "", "customer_phone": "", "customer_email": ""}
     with shop.db.engine.begin() as connection:
-        tables = [model.__table__ for model in (Payment, Application, Notification)]
-        connection.execute(tables[0].insert(), [{**row, **blank, "created_at": until} for row in payments])
-        connection.execute(tables[1].insert(), [{**row, **blank} for row in applications])
+        connection.execute(sa.insert(Payment), [{**row, **blank, "created_at": until} for row in payments])
+        connection.execute(sa.insert(Application), [{**row, **blank} for row in applications])
         connection.execute(
-            tables[2].insert(),
+            sa.insert(Notification),
             [
                 {
                     "identity": f"{order_no}/{status}",

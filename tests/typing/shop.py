@@ -20,6 +20,7 @@ from flask_zeus_cvs import (
     Customer,
     EventData,
     EventKind,
+    Health,
     InvalidAmount,
     InvalidCustomer,
     NotPayable,
@@ -171,6 +172,11 @@ def report() -> list[Payment]:
     ]
     zeus.expire()
     zeus.deliver_now()
+    health: Health = zeus.health()
+    heard_at: datetime | None = health.last_notice_at
+    told: dict[str, Any] = health.as_dict()
+    health.ok = True  # type: ignore[misc]
+    del heard_at, told
     del pending
     return list(db.session.execute(select(Payment).where(Payment.amount > 1000)).scalars())
 

@@ -203,6 +203,16 @@ def test_a_shop_that_is_never_told_of_slips() -> None:
     assert not judge(new(heard_at=START - HOUR, lost=1, told=1)).without_01
 
 
+@pytest.mark.parametrize(("minutes", "code"), [(29, ""), (30, "live.silence")])
+def test_no_silence_is_shorter_than_half_an_hour(minutes: int, code: str) -> None:
+    """However busy the shop: a maintenance of ZEUS's should have a chance to end."""
+    habits = Habits((1.0,) * 168, (0.5,) * len(AGES), 5_000)
+    slips = (Slip(START - DAY, None, START + 8 * DAY),) * 200
+    silence = timedelta(minutes=minutes)
+    evidence = new(heard_at=START - silence, of_open=slips, open=200, habits=habits, a_day=1_000.0)
+    assert judge(evidence).code == code
+
+
 def test_what_was_learnt_from_little_is_trusted_little() -> None:
     """The same expectation is no evidence if it rests on two payments, and nearly a certainty on a thousand."""
     week, rates = (1.0,) * 168, (0.1,) * len(AGES)
@@ -220,6 +230,7 @@ def test_time_is_measured_in_average_hours() -> None:
     assert habits.busy(START, START + 7 * DAY) == pytest.approx(168)
     assert habits.busy(START + 10 * HOUR, START + 11 * HOUR) > 80
     assert habits.busy(START, START + 9 * HOUR) < 2
+    assert habits.busy(START + 10 * HOUR, START + 10.25 * HOUR) == pytest.approx(week[10] / 4)
     whole = habits.busy(START + 3 * DAY, START + 30 * DAY)
     assert whole == pytest.approx(
         habits.busy(START + 3 * DAY, START + 9.3 * DAY) + habits.busy(START + 9.3 * DAY, START + 30 * DAY)
