@@ -444,7 +444,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "work.reviews": Rule(
             _W,
             "Each is money or a slip that does not fit, and only a person can tell what is right.",
-            "flask zeus-cvs list --review finds them, flask zeus-cvs resolve closes them.",
+            "flask zeus-cvs resolve lists them, says what each means, and closes them.",
         ),
         "work.unknown": Rule(
             _W,
