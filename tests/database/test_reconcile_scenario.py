@@ -383,6 +383,37 @@ def test_the_shop_stands_where_it_would_have_stood(make_japan: Callable[[int], J
     assert_alike(japan, but=kept_goods(japan))
 
 
+def test_what_was_said_while_nobody_heard_stays_said(make_japan: Callable[[int], Japan]) -> None:
+    """Deadlines pass during the outage, and ZEUS tells of neither 02 nor 03: the books are the same in the end.
+
+    What the sweep did meanwhile it did in good faith: it reminded of slips that were paid, and called some expired. A
+    shipment follows all the same; and nobody who had paid is told twice that the money is there.
+    """
+    japan = make_japan(7)
+    japan.zeus.contract.on_request = frozenset()
+    japan.zeus.contract.pay_within_days = 2
+    trade(japan, 36)
+    japan.is_down = True
+    trade(japan, 72)
+    japan.is_down = False
+    told = [differences(japan.reconcile(town)) for town in japan.towns]
+    assert not told[0].keys() - {"missed", "numbered"}
+    japan.pass_time(hours=6)
+
+    good, down = japan.towns
+    assert down.applications() == good.applications()
+    assert down.reviews() == good.reviews()
+    without_expiry = [
+        {key: each[:-1] for key, each in town.payments_as_they_are().items()} for town in japan.towns
+    ]
+    assert without_expiry[0] == without_expiry[1]
+    assert down.is_each_once()
+    said = {EventKind.DEADLINE_NEAR, EventKind.PAYMENT_EXPIRED}
+    more, less = down.effects() - good.effects(), good.effects() - down.effects() - kept_goods(japan)
+    assert {kind for _, kind, _ in more} == said, "the seed has deadlines that pass"
+    assert {kind for _, kind, _ in less} <= said
+
+
 def assert_alike(japan: Japan, but: Counter[tuple[str, str, str]] | None = None) -> None:
     """Compare all that the two shops are, and all that their subscribers did; ``but`` what only the good one did."""
     good, down = japan.towns
