@@ -266,6 +266,12 @@ def test_a_wrong_amount_that_was_told_is_no_second_question(
     assert reasons(sqlite_shop) == ["wrong_amount"]
 
 
+def test_another_amount_of_what_agrees_otherwise(sqlite_shop: Shop, reconcile: Callable[..., Result]) -> None:
+    """Unpaid on both sides, and somebody will pay too little."""
+    sqlite_shop.awaiting()
+    assert found(reconcile(line("0001-1", "01", 2999), args=APPLY, exit_code=1)) == ["amount"]
+
+
 def told_of_money(shop: Shop, ago: timedelta) -> Payment:
     payment, _ = shop.awaiting()
     shop.zeus.receive(notice("04"))
@@ -303,6 +309,14 @@ def test_an_older_list_asks_nothing_of_what_followed(
     sqlite_shop.zeus.receive(notice("06"))
     assert found(reconcile(line("0001-1", "04"), args=APPLY)) == ["ahead"]
     assert reasons(sqlite_shop) == []
+
+
+def test_an_older_list_knows_no_re_issue(sqlite_shop: Shop, reconcile: Callable[..., Result]) -> None:
+    """Its notice is here, and a later one of another slip has replaced it."""
+    _, application = sqlite_shop.awaiting()
+    sqlite_shop.zeus.receive(notice("01"))
+    sqlite_shop.zeus.receive(notice("01", "0002", sendid=application.sendid))
+    assert found(reconcile(line("0001-1", "01"), args=APPLY, exit_code=1)) == ["ahead"]
 
 
 def test_what_a_person_has_decided_is_left_alone(sqlite_shop: Shop, reconcile: Callable[..., Result]) -> None:
@@ -344,6 +358,17 @@ def test_a_re_issue_of_a_re_issue(sqlite_shop: Shop, reconcile: Callable[..., Re
     reconcile(*lines, args=APPLY)
     states = {each.order_no: each.state for each in sqlite_shop.all(Application)}
     assert states == {"0001-1": State.SUPERSEDED, "0002": State.SUPERSEDED, "0003": State.RECEIVED}
+
+
+def test_a_lost_answer_and_a_re_issue(sqlite_shop: Shop, reconcile: Callable[..., Result]) -> None:
+    """The old slip takes the place that waits for its number, though it stands below the new one and has no date."""
+    sqlite_shop.gateway.answers.append(Unanswered("cut"))
+    sqlite_shop.submit(sqlite_shop.payment())
+    (application,) = sqlite_shop.all(Application)
+    new, old = (line(*each, sendid=application.sendid) for each in (("0002", "01"), ("0001", "キャンセル")))
+    reconcile(new, old, args=APPLY, exit_code=0)
+    states = {each.order_no: (each.state, each.reissued) for each in sqlite_shop.all(Application)}
+    assert states == {"0001": (State.SUPERSEDED, False), "0002": (State.AWAITING_PAYMENT, True)}
 
 
 def test_an_old_slip_of_which_we_never_heard(sqlite_shop: Shop, reconcile: Callable[..., Result]) -> None:

@@ -159,6 +159,14 @@ def test_lost_zeros_cost_the_payment_numbers() -> None:
     assert statement(SANDBOX.replace("09012345678", "9012345678")).mangled
 
 
+def test_a_name_that_cp932_lacks_harms_nothing() -> None:
+    """Other systems write characters of their own into names, which are not read."""
+    (line,) = read(
+        "お名前,オーダー番号,ステータス,金額\n髙".encode("cp932") + b"\xf0\x40\xfd\xff,0001,04,500\n"
+    )
+    assert (line.order_no, line.money) == ("0001", 500)
+
+
 def test_what_does_not_decide_is_left_out() -> None:
     """A store, a date or a number that breaks its rule harms nothing, and is counted."""
     text = "order_no,status,money,pay_cvs,pay_limit,pay_no1\n1,04,500,Ｄ９９９,12月3日,1.2E+12\n"
