@@ -20,7 +20,16 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from flask_zeus_cvs.clock import JST, now
 from flask_zeus_cvs.lifecycle import HOLDS_MONEY, EventKind, State
-from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment, Review
+from flask_zeus_cvs.models import (
+    Application,
+    Base,
+    Delivery,
+    DeliveryState,
+    Event,
+    Notification,
+    Payment,
+    Review,
+)
 from flask_zeus_cvs.protocol.codes import Store
 from flask_zeus_cvs.staff.search import GROWS_WITH_ID, MARGIN, day_begins, first_id_since
 
@@ -164,6 +173,7 @@ class _Period:
     last: date
     begins: datetime = field(init=False)
     ends: datetime = field(init=False)
+    _ids: dict[type[Base], tuple[int, int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.begins = day_begins(self.first)
@@ -171,10 +181,12 @@ class _Period:
 
     def covers(self, model: type[Application] | type[Event]) -> tuple[sa.ColumnElement[bool], ...]:
         """Match the rows of a period: by their moment, and for the index's sake by their ids."""
+        if model not in self._ids:
+            over = first_id_since(self.session, model, self.ends + 2 * MARGIN)
+            self._ids[model] = first_id_since(self.session, model, self.begins), over
+        low, over = self._ids[model]
         moment = GROWS_WITH_ID[model]
-        lowest = first_id_since(self.session, model, self.begins)
-        highest = first_id_since(self.session, model, self.ends + 2 * MARGIN)
-        return (model.id >= lowest, model.id < highest, moment >= self.begins, moment < self.ends)
+        return (model.id >= low, model.id < over, moment >= self.begins, moment < self.ends)
 
 
 class _day_in_japan(sa.sql.functions.GenericFunction[Any]):

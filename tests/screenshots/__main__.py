@@ -25,6 +25,7 @@ from flask_zeus_cvs.clock import JST
 from tests.browser.looking import DESKTOP, PHONE, WIDTHS, Watched
 from tests.conftest import CHROMIUM, CHROMIUM_FLAGS
 from tests.customer_pages import LANGUAGES, PAGES, Shown, Stage
+from tests.screenshots import office
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "screenshots"
@@ -136,6 +137,8 @@ def main() -> int:
         for shown in chosen:
             if shown.template.startswith("result/") and not shown.part:
                 cameras[0].print(stage, shown)
+        if given.only in "office":
+            pictures += office.take(browser, FOLDER, PAPERS if given.papers else None)
         browser.close()
     (FOLDER / "index.html").write_text(side_by_side(pictures), "utf-8")
     sys.stdout.write(f"{len(pictures)} pictures: {(FOLDER / 'index.html').relative_to(ROOT)}\n")
