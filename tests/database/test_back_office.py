@@ -320,9 +320,10 @@ def test_every_list_can_be_exported(parked: Office, name: str) -> None:
 @pytest.mark.parametrize("reference", ["=1+1", "+81", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0"])
 def test_an_export_runs_no_formula(office: Office, reference: str) -> None:
     """A cell that a spreadsheet would compute is made plain text."""
-    office.shop.payment(reference=reference)
-    [_, row] = saved(office, "/payments/export.csv")
-    assert row[1] == f"'{reference}"
+    office.shop.awaiting(reference=reference)
+    [_, payment] = saved(office, "/payments/export.csv")
+    [_, event] = saved(office, "/events/export.csv")
+    assert payment[1] == event[2] == f"'{reference}"
 
 
 # --- decisions -------------------------------------------------------------------------------------------------
