@@ -108,7 +108,8 @@ def office(folder: Path, language: str) -> Iterator[tuple[str, dict[str, int]]]:
 
 def trade(shop: Shop) -> None:
     """Write what `DAYS` of trade leave behind; the same each time."""
-    dice, events = random.Random(7), list[Event]()
+    dice = random.Random(7)
+    events: list[Event] = []
     ago = sorted((dice.uniform(0, DAYS) for _ in range(DAYS * 14)), reverse=True)
     for serial, days in enumerate(ago, 1):
         events += _sell(shop, dice, serial, now() - timedelta(days=days))
@@ -150,7 +151,8 @@ def _sell(shop: Shop, dice: random.Random, serial: int, applied: datetime) -> li
     )
     shop.db.session.add_all([payment, application])
     shop.db.session.flush()
-    moment, events = applied, list[Event]()
+    moment = applied
+    events: list[Event] = []
     for kind, before, days in ((EventKind.APPLICATION_ACCEPTED, State.SUBMITTING, 0.0), *told):
         moment += timedelta(
             days=min(dice.expovariate(1.4), 9.5) if days is None else days * dice.uniform(0.7, 1.6)
