@@ -113,7 +113,8 @@ def trade(shop: Shop) -> None:
     ago = sorted((dice.uniform(0, DAYS) for _ in range(DAYS * 14)), reverse=True)
     for serial, days in enumerate(ago, 1):
         events += _sell(shop, dice, serial, now() - timedelta(days=days))
-    shop.db.session.add_all(sorted(events, key=_moment))
+    events.sort(key=lambda each: each.occurred_at)
+    shop.db.session.add_all(events)
     shop.db.session.commit()
     unships = sa.select(Event.id).where(Event.kind == EventKind.PAYMENT_CANCELLED).order_by(Event.id.desc())
     for number in shop.db.session.scalars(unships.limit(3)):
@@ -127,10 +128,6 @@ def trade(shop: Shop) -> None:
             )
         )
     shop.db.session.commit()
-
-
-def _moment(event: Event) -> datetime:
-    return event.occurred_at
 
 
 def _sell(shop: Shop, dice: random.Random, serial: int, applied: datetime) -> list[Event]:
