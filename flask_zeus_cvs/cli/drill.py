@@ -17,7 +17,14 @@ from flask_zeus_cvs.exceptions import ConfigurationError
 
 
 @click.command()
-@click.option("--payments", "size", default=300, show_default=True, type=click.IntRange(1, 100_000))
+@click.option(
+    "--payments",
+    "size",
+    default=300,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="How many; with 30 or more, every kind of life is played.",
+)
 @click.option(
     "--weeks", default=4, show_default=True, type=click.IntRange(1, 52), help="Of trade, by its clock."
 )
