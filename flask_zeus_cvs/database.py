@@ -56,6 +56,7 @@ class Database:
         self._away_since: float | None = None
         self._failed_at = 0.0
         self._hanging: set[threading.Thread] = set()
+        self._impatient: set[threading.Thread] = set()
         self._owner = os.getpid()
         self._forks: dict[int, threading.Lock] = {}
         _IN_THIS_PROCESS.add(self)
@@ -171,16 +172,18 @@ class Database:
     @property
     def is_hanging(self) -> bool:
         """Whether something that was given up by `bounded` still waits for the database."""
-        self._hanging = {each for each in self._hanging if each.is_alive()}
-        return bool(self._hanging)
+        self._impatient = _alive(self._impatient)
+        return bool(self._impatient or _alive(self._hanging))
 
     def bounded(self, work: Callable[[], T], within: float | None = None) -> T:
         """Run ``work`` in a thread and wait for it at most `ANSWER_WITHIN` seconds; then raises `DatabaseAway`.
 
+        Who waits ``within`` fewer seconds gives up for himself alone: notices go on having their own time.
         The work itself goes on, and may yet succeed: a database whose machine has vanished makes a connection
         hang for many minutes, and no driver can be told otherwise from here.
         """
-        seconds = within or (ANSWER_WITHIN_HANGING if self.is_hanging else ANSWER_WITHIN)
+        self._hanging = _alive(self._hanging)
+        seconds = within or (ANSWER_WITHIN_HANGING if self._hanging else ANSWER_WITHIN)
         outcome: _Outcome[T] = _Outcome(work)
         thread = threading.Thread(target=outcome.find, name="zeus-cvs-storing", daemon=True)
         try:
@@ -189,7 +192,10 @@ class Database:
             return work()
         thread.join(seconds)
         if thread.is_alive():
-            self._hanging = {*self._hanging, thread}
+            if within is None:
+                self._hanging = {*self._hanging, thread}
+            else:
+                self._impatient = {*self._impatient, thread}
             raise DatabaseAway(seconds)
         return outcome.told()
 
@@ -217,7 +223,7 @@ class Database:
         with self._forks.setdefault(os.getpid(), threading.Lock()):
             if self._owner != os.getpid():
                 self._leave_to_parent()
-                self._owner, self._hanging = os.getpid(), set()
+                self._owner, self._hanging, self._impatient = os.getpid(), set(), set()
 
     def _leave_to_parent(self) -> None:
         if self._app.extensions.get("sqlalchemy") is not self._db:
@@ -258,6 +264,10 @@ class Database:
                 "db.session has locked a payment, by close or create_payment(once=True), until it is committed. "
                 "Call db.session.commit() before this call."
             )
+
+
+def _alive(threads: set[threading.Thread]) -> set[threading.Thread]:
+    return {each for each in threads if each.is_alive()}
 
 
 class _Turn:

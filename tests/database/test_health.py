@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import time_machine
+from sqlalchemy.orm import Session
 
-from flask_zeus_cvs import fulfillment_ready, payment_received
+from flask_zeus_cvs import State, database, fulfillment_ready, payment_received
 from flask_zeus_cvs.staff import health
 from tests.conftest import Shop, ShopMaker
 from tests.database.test_receive import notice
@@ -102,7 +103,7 @@ def hanging(sqlite_shop: Shop) -> Iterator[list[str]]:
     yield asked
     sa.event.remove(sqlite_shop.db.engine, "before_cursor_execute", hang)
     end.set()
-    for each in sqlite_shop.payments.database._hanging:
+    for each in sqlite_shop.payments.database._impatient:
         each.join(60)
 
 
@@ -115,6 +116,28 @@ def test_a_database_that_hangs(
     assert found == [health.Health(ok=False, database=False, delivering=None)] * 5
     assert found[0].as_dict()["overdue"] is None
     assert len(hanging) == 1
+
+
+def test_an_impatient_monitor_shortens_nobodys_time(
+    sqlite_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That a monitor has given up on a slow question is no reason to give a notice less time: it would be a 500."""
+    monkeypatch.setattr(health, "WITHIN", 0.05)
+    monkeypatch.setattr(database, "ANSWER_WITHIN_HANGING", 0.0)
+    answered, end = health.backlog, threading.Event()
+
+    def slow(session: Session) -> health.Backlog:
+        end.wait(60)
+        return answered(session)
+
+    monkeypatch.setattr(health, "backlog", slow)
+    payment, _ = sqlite_shop.awaiting()
+    try:
+        assert not sqlite_shop.zeus.health().database
+        sqlite_shop.zeus.receive(notice("04"))
+    finally:
+        end.set()
+    assert sqlite_shop.state(payment) is State.RECEIVED
 
 
 def test_tables_that_are_not_there(make_shop: ShopMaker) -> None:
