@@ -1,15 +1,20 @@
 """What operators see: every action that a log record can have, every fact beside it, and the seam for spans.
 
 No fact is personal data, and none is a payment's token. Without an observer (`flask_zeus_cvs.contrib.otel` brings
-one) a span is one shared object that does nothing.
+one) a span is one shared object that does nothing. An observer that fails costs neither a notice nor an answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import MappingProxyType, TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Action(StrEnum):
@@ -37,6 +42,7 @@ class Action(StrEnum):
     PURGE = "purge"
     OFFICE = "office"
     PERMISSION = "permission"
+    TELEMETRY = "telemetry"
 
 
 #: Each action: the levels it is logged at, and what has happened. The documentation prints this table.
@@ -73,6 +79,7 @@ ACTIONS: Mapping[Action, tuple[str, str]] = MappingProxyType(
             "somebody swept, reset attempts, or saw customers' details in the back office",
         ),
         Action.PERMISSION: ("ERROR", "the shop's own permission check failed, so nobody was let in"),
+        Action.TELEMETRY: ("WARNING", "a span or a count failed; what it was about went on"),
     }
 )
 
@@ -151,6 +158,37 @@ class _Unobserved:
         """Tell nobody."""
 
 
+class _Fenced:
+    """A span of the observer's: whatever it raises (an exporter or a sampler of the shop's) ends here."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._entered = False
+
+    def note(self, **facts: Fact) -> None:
+        if self._entered:
+            _fenced(lambda: self._span.note(**facts))
+
+    def __enter__(self) -> Span:
+        self._entered = _fenced(self._span.__enter__) is not None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._entered:
+            _fenced(lambda: self._span.__exit__(kind, error, trace))
+
+
+def _fenced(work: Callable[[], T]) -> T | None:
+    try:
+        return work()
+    except Exception as error:
+        kind = type(error).__name__
+        log.warning("The observer of spans failed: %s", kind, extra=said(Action.TELEMETRY, reason=kind))
+        return None
+
+
 _UNOBSERVED = _Unobserved()
 _observer: Observer | None = None
 
@@ -162,11 +200,14 @@ def observe(observer: Observer | None) -> None:
 
 
 def span(name: str, **facts: Fact) -> Span:
-    """Begin a stretch of work, as a context manager."""
-    return _UNOBSERVED if _observer is None else _observer.span(name, facts)
+    """Begin a stretch of work, as a context manager; it raises nothing of its own."""
+    observer = _observer
+    begun = _fenced(lambda: observer.span(name, facts)) if observer is not None else None
+    return _UNOBSERVED if begun is None else _Fenced(begun)
 
 
 def happened(name: str, **facts: Fact) -> None:
-    """Count what took no time of its own."""
-    if _observer is not None:
-        _observer.count(name, facts)
+    """Count what took no time of its own; raises nothing."""
+    observer = _observer
+    if observer is not None:
+        _fenced(lambda: observer.count(name, facts))

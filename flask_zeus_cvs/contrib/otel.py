@@ -92,11 +92,11 @@ class _Span:
         traceback: TracebackType | None,
     ) -> None:
         seconds = time.perf_counter() - self._began
+        context.detach(self._outside)
         if kind is not None:
             self._facts["error"] = kind.__name__
             self._span.set_status(Status(StatusCode.ERROR, kind.__name__))
         self._span.set_attributes(_attributes(self._facts, *self._facts))
-        context.detach(self._outside)
         self._span.end()
         self._observer.ended(self._name, self._facts, seconds)
 

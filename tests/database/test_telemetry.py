@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from flask_zeus_cvs import deadline_near, fulfillment_ready, payment_received
+from flask_zeus_cvs import State, deadline_near, fulfillment_ready, payment_received
 from flask_zeus_cvs.clock import Journey, journey, now
 from flask_zeus_cvs.exceptions import NotSent, UnreadableNotice
-from flask_zeus_cvs.models import Payment, Review
-from flask_zeus_cvs.telemetry import FACTS, Action
+from flask_zeus_cvs.models import Delivery, DeliveryState, Payment, Review
+from flask_zeus_cvs.telemetry import FACTS, Action, Fact, observe
 from tests.conftest import CUSTOMER, Shop, accepted
 from tests.database.test_purge import TRACES, notice
 
@@ -110,3 +110,59 @@ def test_nothing_personal_is_logged(
         text = handler.format(each) + repr({name: vars(each)[name] for name in set(vars(each)) - OWN})
         assert not [trace for trace in TRACES if trace in text.encode()], text
         assert not [token for token in tokens if token in text], text
+
+
+class Broken:
+    """An observer whose spans fail at one place: an exporter, a sampler or a processor of the shop's."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def _fail(self, place: str) -> None:
+        if place == self.place:
+            raise ConnectionError(CUSTOMER.email)
+
+    def span(self, name: str, facts: Mapping[str, Fact]) -> Broken:
+        self._fail("span")
+        return self
+
+    def count(self, name: str, facts: Mapping[str, Fact]) -> None:
+        self._fail("count")
+
+    def note(self, **facts: Fact) -> None:
+        self._fail("note")
+
+    def __enter__(self) -> Broken:
+        self._fail("enter")
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._fail("exit")
+
+
+@pytest.mark.parametrize("place", ["span", "enter", "note", "exit", "count"])
+def test_a_broken_observer_costs_nothing(
+    sqlite_shop: Shop, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    """ZEUS's answer is kept, its notice is stored, goods ship once and without a failed try; the log says what failed."""
+    shipped: list[int] = []
+
+    def ships(app: Any, *, payment: Payment, **heard: Any) -> None:
+        shipped.append(payment.id)
+
+    observe(Broken(place))
+    try:
+        with fulfillment_ready.connected_to(ships, sqlite_shop.app, name="ships"):
+            payment, application = sqlite_shop.awaiting()
+            assert application.state is State.AWAITING_PAYMENT
+            sqlite_shop.zeus.receive(notice("04"))
+            with pytest.raises(UnreadableNotice):
+                sqlite_shop.zeus.receive(notice("99"))
+    finally:
+        observe(None)
+    assert sqlite_shop.state(payment) is State.RECEIVED
+    assert shipped == [payment.id]
+    assert [(each.state, each.last_error) for each in sqlite_shop.all(Delivery)] == [(DeliveryState.DONE, "")]
+    told = [each for each in records(caplog) if each.action == "telemetry"]  # type: ignore[attr-defined]
+    assert told
+    assert CUSTOMER.email not in caplog.text
