@@ -22,10 +22,19 @@ from flask_zeus_cvs.cli.output import (
 )
 from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.exceptions import NotResolvable, UnknownReview
-from flask_zeus_cvs.lifecycle import HOLDS_MONEY
 from flask_zeus_cvs.models import Payment, Resolution
 from flask_zeus_cvs.payments import Payments
-from flask_zeus_cvs.staff.reviews import Case, Decision, case_of, count_open, decide, open_cases, reasons_of
+from flask_zeus_cvs.staff.reviews import (
+    Case,
+    Decision,
+    Oddity,
+    case_of,
+    count_open,
+    decide,
+    oddities,
+    open_cases,
+    reasons_of,
+)
 from flask_zeus_cvs.staff.search import named
 from flask_zeus_cvs.staff.telling import facts, headline, status_in_words, yen
 from flask_zeus_cvs.staff.timeline import as_json
@@ -255,13 +264,19 @@ def _refuse_oddity(case: Case, payment: Payment | None, decided: Resolution, yes
 
 
 def _oddities(case: Case, payment: Payment | None, decided: Resolution) -> Iterable[str]:
-    if payment is None or case.payment_id is not None or decided is Resolution.IGNORED:
+    if payment is None or case.payment_id is not None:
         return
     money = case.notice.money if case.notice is not None else None
-    if money is not None and money != payment.amount:
-        yield f"The notice tells of {yen(money)}, and {payment.reference} is a payment of {yen(payment.amount)}."
-    if payment.state in HOLDS_MONEY:
-        yield f"{payment.reference} is {payment.state} already: this is then about a second slip of it."
+    for each in oddities(money, payment, decided):
+        yield _ODDITIES[each].format(
+            theirs=yen(money or 0), ours=yen(payment.amount), reference=payment.reference, state=payment.state
+        )
+
+
+_ODDITIES = {
+    Oddity.OTHER_AMOUNT: "The notice tells of {theirs}, and {reference} is a payment of {ours}.",
+    Oddity.HOLDS_MONEY: "{reference} is {state} already: this is then about a second slip of it.",
+}
 
 
 def _decided(

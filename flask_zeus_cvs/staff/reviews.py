@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
 from flask_zeus_cvs.exceptions import UnknownReview
-from flask_zeus_cvs.lifecycle import State
+from flask_zeus_cvs.lifecycle import HOLDS_MONEY, State
 from flask_zeus_cvs.models import Application, Event, Payment, Resolution, Review, ReviewReason
 from flask_zeus_cvs.payments import Payments
 from flask_zeus_cvs.protocol.wire import SHIFT_JIS
@@ -38,6 +39,13 @@ class Case:
     resolution: Resolution | None
     by: str
     note: str
+
+
+class Oddity(StrEnum):
+    """Why a notice that matched none is likely to be given to the wrong payment."""
+
+    OTHER_AMOUNT = "other_amount"
+    HOLDS_MONEY = "holds_money"
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,17 @@ def case_of(session: Session, review_id: int, *, reveal: bool = False, encoding:
     if review is None:
         raise UnknownReview(review_id)
     return _case(session, review, reveal, encoding)
+
+
+def oddities(notice_money: int | None, payment: Payment, decided: Resolution) -> tuple[Oddity, ...]:
+    """Say what a person should look at once more before a notice that matched none is given to this payment."""
+    if decided is Resolution.IGNORED:
+        return ()
+    odd = {
+        Oddity.OTHER_AMOUNT: notice_money is not None and notice_money != payment.amount,
+        Oddity.HOLDS_MONEY: payment.state in HOLDS_MONEY,
+    }
+    return tuple(each for each, is_so in odd.items() if is_so)
 
 
 def decide(

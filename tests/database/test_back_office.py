@@ -364,6 +364,53 @@ def test_a_notice_that_fits_nothing_is_given_to_a_payment(office: Office) -> Non
     assert shop.state(payment) is State.RECEIVED
 
 
+def test_a_notice_is_not_given_to_whichever_payment_is_the_newest(office: Office) -> None:
+    """Of several payments of one order number the page asks which: the amounts and states are told, nothing is done."""
+    shop = office.shop
+    first, _ = shop.awaiting(reference="A-7", order_no="1-1")
+    newer, _ = shop.awaiting(amount=5000, reference="A-7", order_no="2-1")
+    receive(shop, "04", "strange-1")
+
+    answer = resolve(office, resolution="received", reference="A-7")
+    assert (answer.status_code, "いくつもあります" in answer.text) == (422, True)
+    assert f"{first.id} (入金待ち 3,000)" in answer.text
+    assert review_of(shop).resolved_at is None
+    assert resolve(office, resolution="received", reference=str(first.id)).status_code == 303
+    assert (shop.state(first), shop.state(newer)) == (State.RECEIVED, State.AWAITING_PAYMENT)
+
+
+@pytest.mark.parametrize(
+    ("amount", "paid", "says"), [(5000, False, "金額と違います"), (3000, True, "すでに入金")]
+)
+def test_an_odd_payment_is_asked_about_once_more(office: Office, amount: int, paid: bool, says: str) -> None:
+    """Another amount, or money that is there already, is likely a wrong number; who says so again is believed."""
+    shop = office.shop
+    payment, _ = shop.awaiting(amount=amount, reference="A-7", order_no="1-1")
+    if paid:
+        receive(shop, "04", "1-1")
+    receive(shop, "04", "strange-1")
+
+    answer = resolve(office, resolution="received", reference="A-7")
+    assert (answer.status_code, says in answer.text) == (422, True)
+    assert review_of(shop).resolved_at is None
+    found = re.search(r'name="insisted" value="(\d+)"', answer.text)
+    assert found is not None
+    insisted = {"resolution": "received", "reference": "A-7", "insisted": found[1]}
+    assert resolve(office, **{**insisted, "insisted": "999"}).status_code == 422
+    assert resolve(office, **insisted).status_code == 303
+    assert shop.state(payment) is State.RECEIVED
+
+
+def test_a_name_keeps_to_one_line_of_the_log(sqlite_shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """What staff type as their name cannot write a second record."""
+    office = Office(sqlite_shop, who=None)
+    with caplog.at_level("INFO", "flask_zeus_cvs"):
+        office.send("/expire", sure="y", by="Tanaka\nCRITICAL forged\x1b[2J")
+    assert [each for each in caplog.messages if each.startswith("swept")] == [
+        "swept, by TanakaCRITICAL forged[2J"
+    ]
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [

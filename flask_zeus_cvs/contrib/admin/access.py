@@ -54,7 +54,12 @@ class Access:
         if self.who is None:
             return ""
         name = current_app.ensure_sync(self.who)()
-        return name.strip()[:NAME_LENGTH] if isinstance(name, str) else ""
+        return printable(name)[:NAME_LENGTH] if isinstance(name, str) else ""
+
+
+def printable(name: str) -> str:
+    """Leave out of a name what nobody sees: it goes into one line of the log."""
+    return "".join(each for each in name if each.isprintable() or each == "\u3000").strip()
 
 
 def _says_yes(check: Check | None) -> bool:

@@ -6,9 +6,9 @@ from typing import Any
 
 from flask import request
 from flask_wtf import FlaskForm  # type: ignore[import-untyped]
-from wtforms import BooleanField, RadioField, StringField, TextAreaField
+from wtforms import BooleanField, HiddenField, RadioField, StringField, TextAreaField
 
-from flask_zeus_cvs.contrib.admin.access import NAME_LENGTH
+from flask_zeus_cvs.contrib.admin.access import NAME_LENGTH, printable
 from flask_zeus_cvs.models import Resolution
 from flask_zeus_cvs.web.texts import mark, translate
 
@@ -38,7 +38,7 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
 
     @property
     def name(self) -> str:
-        return self._person or (self.by.data or "").strip()
+        return self._person or printable(self.by.data or "")
 
     def validate(self, extra_validators: Any = None) -> bool:
         good = bool(super().validate(extra_validators))
@@ -71,8 +71,10 @@ class ResolveForm(DecisionForm):
 
     resolution = RadioField(id="zeus-resolution", validate_choice=False)
     note = TextAreaField(id="zeus-note")
-    #: The shop's order number, for a notice that belongs to no payment yet.
+    #: The shop's order number, or what else names a payment, for a notice that belongs to none yet.
     reference = StringField(id="zeus-reference")
+    #: The payment of which something odd was said already, and which it is to be all the same.
+    insisted = HiddenField()
 
     def __init__(self, person: str) -> None:
         super().__init__(person)

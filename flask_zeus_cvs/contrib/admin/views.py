@@ -42,7 +42,8 @@ from flask_zeus_cvs.models import (
 )
 from flask_zeus_cvs.protocol.codes import Status, Store
 from flask_zeus_cvs.staff.export import Csv, batches, columns, neutralised
-from flask_zeus_cvs.staff.search import Filters, as_pasted, conditions
+from flask_zeus_cvs.staff.reviews import Oddity, oddities
+from flask_zeus_cvs.staff.search import Filters, as_pasted, conditions, named
 from flask_zeus_cvs.staff.timeline import Story, notice_of, story_of
 from flask_zeus_cvs.staff.wording import ERRORS, REVIEWS
 from flask_zeus_cvs.web.texts import language, mark, translate
@@ -470,12 +471,10 @@ class ReviewsPage(ListPage):
         return self._review_page(review, form), status
 
     def _resolve(self, review: Review, form: ResolveForm) -> ResponseReturnValue | None:
-        reference = (form.reference.data or "").strip()
         payment = None
-        if review.payment_id is None and reference:
-            payment = self.payments.find(reference)
+        if review.payment_id is None and (form.reference.data or "").strip():
+            payment = self._meant(review, form)
             if payment is None:
-                form.reference.errors = [translate("この注文番号の支払いは見つかりません。")]
                 return None
         try:
             self.payments.resolve(
@@ -486,6 +485,25 @@ class ReviewsPage(ListPage):
             return None
         return self.go(".one_review", translate("判断を記録しました。"), number=review.id)
 
+    def _meant(self, review: Review, form: ResolveForm) -> Payment | None:
+        """Find the one payment that a notice is given to; None, with a word in the form, if that is not sure."""
+        found = self.read(lambda session: named(session, form.reference.data or ""))
+        if len(found) != 1:
+            each = ", ".join(f"{one.id} ({label(one.state)} {one.amount:,})" for one in found)
+            many = translate(
+                "同じ注文番号の支払いがいくつもあります。支払いIDで指定してください：{each}", each=each
+            )
+            form.reference.errors = [many if found else translate("この注文番号の支払いは見つかりません。")]
+            return None
+        [payment] = found
+        money = review.notification.money if review.notification is not None else None
+        odd = oddities(money, payment, form.chosen)
+        if odd and form.insisted.data != str(payment.id):
+            form.insisted.data = str(payment.id)
+            form.reference.errors = [translate(_ODDITIES[each]) for each in odd]
+            return None
+        return payment
+
     def _review_page(self, review: Review, form: ResolveForm) -> str:
         return self.show(
             "review.html",
@@ -494,6 +512,16 @@ class ReviewsPage(ListPage):
             words=REVIEWS[review.reason],
             status=_status,
         )
+
+
+_ODDITIES: Mapping[Oddity, str] = {
+    Oddity.OTHER_AMOUNT: mark(
+        "通知の金額が、この支払いの金額と違います。それでもよければ、もう一度記録してください。"
+    ),
+    Oddity.HOLDS_MONEY: mark(
+        "この支払いはすでに入金されています。二つ目の払込票への入金でよければ、もう一度記録してください。"
+    ),
+}
 
 
 def _needs(review: Review) -> str:
