@@ -105,7 +105,11 @@ class Purge:
         return tally
 
     def _is_old(self) -> tuple[sa.ColumnElement[bool], ...]:
-        return Payment.purged_at.is_(None), Payment.created_at < self._before
+        due: sa.ColumnElement[bool] = Payment.purged_at.is_(None)
+        if self._notes:  # also of what an earlier run without them has purged
+            noted = sa.select(Review.payment_id).where(Review.note != "", Review.payment_id.is_not(None))
+            due = sa.or_(due, Payment.id.in_(noted))
+        return due, Payment.created_at < self._before
 
     def _is_old_notice(self) -> sa.ColumnElement[bool]:
         return Notification.last_at < self._before
@@ -161,7 +165,8 @@ class Purge:
         """Take the details out of what is due still, now that nothing can happen to it; returns whose."""
         lock_each(session, wanted)
         due, _ = self._sorted(session, wanted)
-        _update(session, Payment, Payment.id.in_(due), **_NOBODY, purged_at=now())
+        _update(session, Payment, Payment.id.in_(due), **_NOBODY)
+        _update(session, Payment, Payment.id.in_(due) & Payment.purged_at.is_(None), purged_at=now())
         _update(session, Application, Application.payment_id.in_(due), **_NOBODY)
         if self._notes:
             _update(session, Review, Review.payment_id.in_(due), note="")

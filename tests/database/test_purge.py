@@ -210,6 +210,22 @@ def test_an_open_review_keeps_the_details(shop: Shop, later: Journey) -> None:
     assert shop.all(Review)[0].by == "Sato"
 
 
+def test_notes_are_emptied_by_a_later_run(shop: Shop, later: Journey) -> None:
+    """A run without --notes is not the last word: one with them finds what it left, once, and keeps its moment."""
+    payment = paid(shop)
+    shop.zeus.receive(notice("06"))
+    shop.zeus.resolve(shop.all(Review)[0], "cancelled", by="Sato", note="called Yamada")
+    go(later, 91)
+    assert purge(shop).payments == 1
+    shop.state(payment)
+    before = payment.purged_at
+    go(later, 1)
+    assert [purge(shop, notes=True).payments for _ in range(2)] == [1, 0]
+    assert shop.all(Review)[0].note == ""
+    shop.state(payment)
+    assert payment.purged_at == before
+
+
 def test_a_stray_notice_under_review_keeps_its_bytes(shop: Shop, later: Journey) -> None:
     """Nobody has said yet whose it is: staff need all of it."""
     shop.zeus.receive(notice("04", order_no="9999-9"))
