@@ -270,7 +270,9 @@ class Statement:
             if value := given.get(thing):
                 try:
                     more[thing] = read(value)
-                except ValueError:
+                except ValueError as error:
+                    if thing == "clientip":  # whose it is decides: it may be another merchant's
+                        return Fault(number, self.format.named(thing), str(error))
                     self.dropped[thing] = self.dropped.get(thing, 0) + 1
         if "pay_cvs" in more:
             more["store"] = more.pop("pay_cvs")
@@ -529,8 +531,12 @@ def _checked(name: str) -> Any:
 
 
 def _clientip(text: str) -> str:
-    check("clientip", text.zfill(FIELDS["clientip"].max_bytes))
-    return text.zfill(FIELDS["clientip"].max_bytes)
+    code = text.zfill(FIELDS["clientip"].max_bytes)
+    try:
+        check("clientip", code)
+    except InvalidField:
+        raise ValueError("is no IP code") from None
+    return code
 
 
 _STORES: Mapping[str, Store] = MappingProxyType(
@@ -602,5 +608,7 @@ _READERS: Mapping[str, Any] = MappingProxyType(
         "changed_at": _moment,
     }
 )
-#: Those of them that tell what a file is about.
-_COUNTED: Mapping[str, Any] = {thing: _READERS[thing] for thing in ("test", "applied_at", "changed_at")}
+#: Those of them that tell what a file is about, and whose.
+_COUNTED: Mapping[str, Any] = {
+    thing: _READERS[thing] for thing in ("clientip", "test", "applied_at", "changed_at")
+}

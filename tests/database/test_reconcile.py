@@ -440,6 +440,18 @@ def test_another_merchants_lines(sqlite_shop: Shop, reconcile: Callable[..., Res
     assert sqlite_shop.state(payment) is State.AWAITING_PAYMENT
 
 
+def test_lines_of_nobody_knows_whom(sqlite_shop: Shop, reconcile: Callable[..., Result]) -> None:
+    """A clientip that cannot be read may be another merchant's: its line is left out and said, never taken for ours."""
+    payment, _ = sqlite_shop.awaiting()
+    sqlite_shop.awaiting(reference="A-2", order_no="0002-1")
+    lines = line("0001-1", "05", clientip="9.99E+09"), line("0002-1", "01", clientip=CLIENT_IP)
+    result = reconcile(*lines, args=APPLY, exit_code=1)
+    assert json.loads(result.stdout)["faults"] == [
+        {"line": 2, "column": "clientip", "wrong": "is no IP code"}
+    ]
+    assert sqlite_shop.state(payment) is State.AWAITING_PAYMENT
+
+
 def test_orders_that_are_not_ours(sqlite_shop: Shop, reconcile: Callable[..., Result]) -> None:
     """Said; their notices are kept only if that is asked for, and then once."""
     lines = line("X-1", "04"), line("X-2", "01", test=1)
