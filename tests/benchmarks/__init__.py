@@ -1,1 +1,1 @@
-"""How fast the sandbox is: figures to read, never tests."""
+"""Figures to read, never tests: how fast the sandbox is, and what staff's commands take on a million payments."""

@@ -202,7 +202,7 @@ def test_an_open_review_keeps_the_details(shop: Shop, later: Journey) -> None:
     shop.zeus.receive(notice("06"))
     go(later, 91)
     assert {why.name for why in purge(shop).kept} == {"REVIEW"}
-    shop.zeus.resolve(shop.all(Review)[0], "cancelled", by="Sato", note="called Yamada")
+    shop.zeus.resolve(shop.all(Review)[0], "ignored", by="Sato", note="called Yamada")
     assert {why.name for why in purge(shop).kept} == {"RECENT"}
     go(later, 91)
     assert purge(shop, notes=True).payments == 1
