@@ -903,7 +903,9 @@ class Payments:
         unanswered = sa.or_(
             Review.resolution.is_(None), Review.resolution.in_((Resolution.IGNORED, Resolution.CANCELLED))
         )
-        return not self._questioned(session, application, unanswered)
+        return not (
+            self._questioned(session, application, unanswered) or _amount_is_asked(session, application)
+        )
 
     def _questioned(self, session: Session, application: Application, *how: sa.ColumnElement[bool]) -> bool:
         """Tell whether a person was asked about the money of this application."""
@@ -1087,7 +1089,6 @@ class Payments:
             ended=self._each(self._run_out(), self._end_offer, step),
             reminded=self._each(self._near(), self._remind, step),
         )
-        self._note(SWEPT)
         seconds = round(time.monotonic() - began, 3)
         log.info(
             "Swept: slips expired %d, offers ended %d, reminders %d",
@@ -1095,6 +1096,7 @@ class Payments:
             extra=said(Action.EXPIRE, seconds=seconds, **dataclasses.asdict(sweep)),
         )
         self._outbox.deliver_here()
+        self._note(SWEPT)
         return sweep
 
     def start(self) -> None:
@@ -1386,6 +1388,16 @@ def _read_applications(session: Session, payment: Payment) -> None:
         .execution_options(populate_existing=True)
     )
     set_committed_value(payment, "applications", list(session.scalars(current)))
+
+
+def _amount_is_asked(session: Session, application: Application) -> bool:
+    """Tell whether ZEUS's list has shown another amount for a slip, and nobody has decided what that means."""
+    asked = sa.select(Review.id).where(
+        Review.application_id == application.id,
+        Review.reason == ReviewReason.AMOUNT_AT_ZEUS,
+        Review.resolved_at.is_(None),
+    )
+    return session.scalar(asked.limit(1)) is not None
 
 
 def _is_under_review(session: Session, payment_id: int) -> bool:

@@ -396,12 +396,19 @@ REVIEWS: Mapping[ReviewReason, ReviewWords] = MappingProxyType(
         ReviewReason.AMOUNT_AT_ZEUS: _explained(
             Words("another amount in ZEUS's list", "一覧の金額の相違"),
             Words(
-                "ZEUS's list has another amount for this order number than the shop charges. Nothing was taken from it.",
-                "ZEUSの一覧の金額が、ショップの請求額と違います。一覧からは何も反映していません。",
+                "ZEUS's list has another amount for this order number than the shop charges. Nothing was taken from it, "
+                "and while this is open nothing ships.",
+                "ZEUSの一覧の金額が、ショップの請求額と違います。一覧からは何も反映していません。確認が終わるまで出荷可になりません。",
             ),
             Words(
                 "The two amounts and ZEUS's screen; and whether the list's columns are the right ones.",
                 "両方の金額と売上管理画面を確認してください。一覧の列の指定が正しいかも確認してください。",
+            ),
+            ignored=Words(
+                "Only the question is closed. If money was told of meanwhile, choose received instead: with this the "
+                "goods wait for the next notice of it.",
+                "確認を終えるだけです。確認中に入金の通知が届いていた場合は「入金済とする」を選んでください。"
+                "変更しない場合、次の通知まで出荷可になりません。",
             ),
         ),
         ReviewReason.CANCELLED_AT_ZEUS: _explained(

@@ -245,6 +245,24 @@ def test_a_person_is_asked_once(
     assert len(sqlite_shop.all(Review)) == 1
 
 
+@pytest.mark.parametrize("decision", ["received", "ignored"])
+def test_no_goods_leave_while_the_amount_is_a_question(
+    sqlite_shop: Shop, reconcile: Callable[..., Result], decision: str
+) -> None:
+    """A shop whose notices bring no money: a 04 that comes meanwhile is booked, and ships on a person's word, or with
+    the next notice once they have found nothing wrong."""
+    payment, _ = sqlite_shop.awaiting()
+    reconcile(line("0001-1", "01", 300), args=APPLY)
+    sqlite_shop.zeus.receive(b"order_no=0001-1&status=04")
+    assert sqlite_shop.state(payment) is State.RECEIVED
+    assert "fulfillment_ready" not in kinds(sqlite_shop)
+    (review,) = sqlite_shop.all(Review)
+    sqlite_shop.zeus.resolve(review, decision, by="Hanako")
+    assert ("fulfillment_ready" in kinds(sqlite_shop)) is (decision == "received")
+    sqlite_shop.zeus.receive(b"order_no=0001-1&status=05")
+    assert kinds(sqlite_shop).count(EventKind.FULFILLMENT_READY) == 1
+
+
 def test_stopped_money_ships_on_a_persons_word(sqlite_shop: Shop, reconcile: Callable[..., Result]) -> None:
     """Resolved as confirmed, it is as any sale; the list is then agreed with."""
     payment, _ = sqlite_shop.awaiting()
