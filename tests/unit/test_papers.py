@@ -6,11 +6,9 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-import click
 import pytest
 
 import flask_zeus_cvs
-from flask_zeus_cvs.cli import make_commands
 from flask_zeus_cvs.models import ReviewReason
 from flask_zeus_cvs.protocol.codes import STORES
 from flask_zeus_cvs.settings import PREFIX, Settings
@@ -66,27 +64,6 @@ def test_every_review_is_documented_in_its_words(reason: ReviewReason) -> None:
     for resolution, effect in words.effects.items():
         (of,) = [of for decision, of, text in rows if (decision, text) == (resolution, effect.en)]
         assert f"`{reason}`" in of or of == "any other"
-
-
-#: The page on which each command has its place.
-PLACES = {
-    **dict.fromkeys(["list", "show", "resolve", "reset-attempts", "deliver", "expire"], "docs/9-staff.md"),
-    **dict.fromkeys(["export", "purge"], "docs/9b-export.md"),
-    "reconcile": "docs/10-reconcile.md",
-}
-
-
-@pytest.mark.parametrize("name", PLACES)
-def test_a_command_has_its_place_and_its_example(name: str) -> None:
-    """A heading on its page, an example in its help, and a help text for each option."""
-    assert f"\n## `flask zeus-cvs {name}`\n" in read(PLACES[name])
-    context = click.Context(click.Group())
-    command = make_commands(Settings.from_config({"ZEUS_CVS_CLIENT_IP": "1234567890"})).get_command(
-        context, name
-    )
-    assert command is not None
-    assert f"flask zeus-cvs {name}" in (command.help or "").strip().splitlines()[-1]
-    assert all(each.help for each in command.params if isinstance(each, click.Option))
 
 
 def test_the_glossary_has_the_names_of_the_numbers() -> None:
