@@ -11,7 +11,7 @@ help:
 	@echo "make test     run all tests                          (ARGS='-k lawson' for some of them)"
 	@echo "make torture  kill, cut and misbehave; count what is lost (ARGS='--database sqlite --seed 7')"
 	@echo "make fuzz     throw mutated notices and answers at it (COUNT=200000 SEED=1)"
-	@echo "make bench    payments per second through the sandbox (ARGS='--count 5000')"
+	@echo "make bench    the callback against the least that could be done (ARGS='--database sqlite'), or ARGS=sandbox"
 	@echo "make texts    gather the customer's texts, bring the translations up to date"
 	@echo "make screenshots   take a picture of every page of the customer's (ARGS='--only lawson', ARGS=--papers)"
 	@echo "make check    lint, formatting, types, and who imports whom"

@@ -274,6 +274,7 @@ def test_only_who_may_sees_details(office: Office, caplog: pytest.LogCaptureFixt
     for path in pages:
         assert office.client.get(f"{URL}{path}?whole=yes").status_code == 403
     assert "whole=yes" not in office.open("/payments/1")
+    assert "お客様の情報を含むため、伏せています。" in office.open("/notices/1")
 
     office.staff.may_reveal = True
     for path in pages:

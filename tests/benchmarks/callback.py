@@ -1,0 +1,260 @@
+"""The callback against the least that could be done: requests per second, latency, CPU and memory, as ratios.
+
+Each round runs every contestant once, on a fresh copy of the same database, behind real gunicorn, from wrk. A run fails
+if a notice that was answered with 200 is not in the database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import click
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from flask_zeus_cvs.models import Delivery, Notification
+from tests.benchmarks.contestants import CONTESTANTS, EFFECTS, NOTICES
+from tests.benchmarks.processes import cpu_seconds, family, memory
+from tests.benchmarks.store import engine_of, fill, settle
+from tests.servers import PostgreSQL
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).with_name("notices.lua")
+#: Applications whose notices warm a worker up, and are not measured.
+WARM_UP = 2000
+#: Seconds for gunicorn to come up, and for subscribers to be told of the rest.
+PATIENCE = 60.0
+_FIGURES = re.compile(r"^FIGURES (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One contestant in one round. Times in seconds, memory in bytes."""
+
+    rate: float
+    p50: float
+    p99: float
+    cpu_app: float
+    cpu_database: float
+    memory: int
+
+
+class Arena:
+    """A database of one kind with what every contestant finds in it, and copies of it."""
+
+    def __init__(self, kind: str, stored: int, folder: Path) -> None:
+        self._folder = folder
+        self._server = PostgreSQL(durable=True) if kind == "postgresql" else None
+        self._uri = self._server.create() if self._server else f"sqlite:///{folder / 'base.db'}"
+        self.stored = stored
+        self._copies = 0
+        fill(self._uri, stored)
+
+    @property
+    def pid(self) -> int | None:
+        process = self._server._process if self._server else None
+        return process.pid if process else None
+
+    @contextlib.contextmanager
+    def copy(self) -> Iterator[str]:
+        """Give a copy of the database; it is gone afterwards."""
+        self._copies += 1
+        if self._server is None:
+            path = self._folder / f"copy{self._copies}.db"
+            shutil.copyfile(self._folder / "base.db", path)
+            yield f"sqlite:///{path}"
+            for each in self._folder.glob(f"{path.name}*"):
+                each.unlink()
+            return
+        url = make_url(self._uri)
+        name = f"copy{self._copies}"
+        uri = url.set(database=name).render_as_string(hide_password=False)
+        with self._server._admin() as admin:
+            admin.exec_driver_sql(f'CREATE DATABASE {name} TEMPLATE "{url.database}"')
+        settle(engine_of(uri))
+        yield uri
+        self._server.drop(uri)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+
+@contextlib.contextmanager
+def serving(name: str, uri: str, workers: int, threads: int) -> Iterator[tuple[int, int]]:
+    """Run gunicorn with one contestant; gives its port and its process."""
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        port = listener.getsockname()[1]
+        command = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--workers",
+            str(workers),
+            "--bind",
+            f"fd://{listener.fileno()}",
+        ]
+        command += ["--threads", str(threads)] if threads > 1 else []
+        command += ["--log-level", "warning", "tests.benchmarks.contestants:create()"]
+        environment = {**os.environ, "BENCH_CONTESTANT": name, "BENCH_URI": uri}
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=environment, pass_fds=[listener.fileno()], start_new_session=True
+        )
+    try:
+        give_up = time.monotonic() + PATIENCE
+        while len(family(child.pid)) <= workers or not _answers(port):
+            if child.poll() is not None or time.monotonic() > give_up:
+                raise click.ClickException("gunicorn did not come up; its messages are above.")
+            time.sleep(0.05)
+        yield port, child.pid
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.wait()
+
+
+def _answers(port: int) -> bool:
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().status == 404
+        except OSError:
+            return False
+
+
+def shoot(
+    port: int, first: int, count: int, connections: int, seconds: int
+) -> tuple[int, float, float, float]:
+    """Send notices of ``count`` applications for so long; returns answers, and seconds: in all, p50, p99."""
+    command = [
+        "wrk",
+        "-t",
+        "1",
+        "-c",
+        str(connections),
+        "-d",
+        str(seconds),
+        "--timeout",
+        "30",
+        "-s",
+        str(SCRIPT),
+    ]
+    command += [f"http://127.0.0.1:{port}/", "--", str(first), str(count)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True).stdout
+    found = _FIGURES.search(said)
+    if found is None:
+        raise click.ClickException(f"wrk said nothing of use:\n{said}")
+    answers, took, broken, refused, late, p50, p99 = map(int, found.groups())
+    if broken or refused or late:
+        raise click.ClickException(f"{refused} refused, {broken} broken off, {late} too late: no fair run")
+    return answers, took / 1e6, p50 / 1e6, p99 / 1e6
+
+
+def run(arena: Arena, name: str, *, workers: int, threads: int, seconds: int) -> Run:
+    connections = workers * threads * 2
+    with arena.copy() as uri, serving(name, uri, workers, threads) as (port, pid):
+        shoot(port, 1, WARM_UP, connections, 2)
+        engine = engine_of(uri)
+        pids = family(pid)
+        before = _stored(engine, name)
+        _drain(engine, name)
+        spent = cpu_seconds(pids), _cpu_of(arena)
+        began = time.monotonic()
+        answers, took, p50, p99 = shoot(port, 1 + WARM_UP, arena.stored - WARM_UP, connections, seconds)
+        took += _drain(engine, name, began + took)
+        used = cpu_seconds(pids) - spent[0], _cpu_of(arena) - spent[1]
+        missing = answers - (_stored(engine, name) - before)
+        if missing > 0 and name != "null":
+            raise click.ClickException(
+                f"{name}: {missing} answered notices are missing; or more payments must be stored"
+            )
+        largest = max(memory(each) for each in pids[1:])
+        return Run(answers / took, p50, p99, used[0] / answers, used[1] / answers, largest)
+
+
+def _cpu_of(arena: Arena) -> float:
+    return cpu_seconds(family(arena.pid)) if arena.pid else 0.0
+
+
+def _stored(engine: sa.Engine, name: str) -> int:
+    table = Notification.__table__ if name.startswith("ours") else NOTICES
+    with engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+
+
+def _drain(engine: sa.Engine, name: str, since: float = 0.0) -> float:
+    """Wait until the one subscriber has been told of everything; returns the seconds that this took."""
+    if name != "ours, one subscriber":
+        return 0.0
+    undone = sa.select(sa.func.count()).where(Delivery.state != "done")
+    told = sa.select(sa.func.count()).select_from(EFFECTS)
+    give_up = time.monotonic() + PATIENCE * 2
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while connection.scalar(undone):
+            if time.monotonic() > give_up:
+                raise click.ClickException("The subscriber was not told of everything in time.")
+            time.sleep(0.05)
+        assert connection.scalar(told)
+    return max(0.0, time.monotonic() - since) if since else 0.0
+
+
+def report(runs: dict[str, list[Run]]) -> Iterator[str]:
+    """Write medians, and the median of the ratios to *floor* in the same round."""
+    head = ("", "req/s", "to floor", "p50 ms", "p99 ms", "CPU app ms", "CPU db ms", "MB/worker")
+    yield "{:<22}{:>9}{:>10}{:>9}{:>9}{:>12}{:>11}{:>11}".format(*head)
+    for name, done in runs.items():
+        ratio = statistics.median(
+            each.rate / floor.rate for each, floor in zip(done, runs["floor"], strict=True)
+        )
+        middle = {
+            key: statistics.median(getattr(each, key) for each in done) for key in Run.__dataclass_fields__
+        }
+        yield (
+            f"{name:<22}{middle['rate']:>9,.0f}{ratio:>10.2f}{middle['p50'] * 1e3:>9.2f}{middle['p99'] * 1e3:>9.2f}"
+            f"{middle['cpu_app'] * 1e3:>12.2f}{middle['cpu_database'] * 1e3:>11.2f}{middle['memory'] / 2**20:>11.1f}"
+        )
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks callback", description=__doc__)
+    parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of each worker; 1 means sync workers")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5, help="of each run")
+    parser.add_argument(
+        "--stored", type=int, default=20_000, help="payments in the database; each gets two notices"
+    )
+    parser.add_argument("--only", nargs="*", choices=list(CONTESTANTS), help="besides floor")
+    given = parser.parse_args(arguments)
+    if shutil.which("wrk") is None:
+        raise click.ClickException("wrk is missing. On Debian and Ubuntu: apt-get install wrk")
+    names = [each for each in CONTESTANTS if not given.only or each in {"floor", *given.only}]
+    runs: dict[str, list[Run]] = {each: [] for each in names}
+    with tempfile.TemporaryDirectory(prefix="zeus-bench-") as folder:
+        arena = Arena(given.database, given.stored, Path(folder))
+        try:
+            for _ in range(given.rounds):
+                for name in names:
+                    runs[name].append(
+                        run(arena, name, workers=given.workers, threads=given.threads, seconds=given.seconds)
+                    )
+        finally:
+            arena.close()
+    for line in report(runs):
+        click.echo(line)
+    return 0
