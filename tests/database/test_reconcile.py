@@ -308,11 +308,12 @@ def test_money_that_a_younger_list_does_not_know(sqlite_shop: Shop, reconcile: C
     assert sqlite_shop.state(payment) is State.RECEIVED
 
 
-@pytest.mark.parametrize("moment", ["", f"{datetime.now(JST) - timedelta(days=1):%Y-%m-%d %H:%M:%S}"])
+@pytest.mark.parametrize("age", [None, timedelta(days=1)], ids=["no time", "a day old"])
 def test_a_list_that_is_older_than_our_notice(
-    sqlite_shop: Shop, reconcile: Callable[..., Result], moment: str
+    sqlite_shop: Shop, reconcile: Callable[..., Result], age: timedelta | None
 ) -> None:
     """Ours is further: said, and left alone; also where the list does not tell how old it is."""
+    moment = f"{datetime.now(JST) - age:%Y-%m-%d %H:%M:%S}" if age else ""
     told_of_money(sqlite_shop, timedelta(hours=5))
     result = reconcile(line("0001-1", "01", applied_at=moment), args=APPLY, exit_code=1)
     assert [each for each in found(result) if each != "not_listed"] == ["ahead"]
