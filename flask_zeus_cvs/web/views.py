@@ -1,25 +1,21 @@
-"""The routes: checkout, result and what belongs to it for customers, callback for ZEUS. Each finds, calls and answers.
+"""The routes, and the customer's pages: checkout, result and what belongs to it. Each finds, calls and answers.
 
-No view holds a database connection of ours while ZEUS is awaited, and none reads a notice before the guard
-has let its sender pass.
+No view holds a database connection of ours while ZEUS is awaited.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-import traceback
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 from flask import (
     Blueprint,
     Response,
     abort,
     current_app,
-    g,
     jsonify,
     make_response,
     redirect,
@@ -29,31 +25,25 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
-from werkzeug.exceptions import HTTPException
 
 from flask_zeus_cvs.clock import JST, now
-from flask_zeus_cvs.exceptions import InvalidCustomer, NotPayable, UnreadableNotice, ZeusCVSError
+from flask_zeus_cvs.exceptions import InvalidCustomer, NotPayable
 from flask_zeus_cvs.lifecycle import State
 from flask_zeus_cvs.models import Application, Payment
-from flask_zeus_cvs.payments import MAX_RAW, Obstacle, Payments, payments_of
-from flask_zeus_cvs.probe import ANSWER, QUESTION, Seen, may_ask
+from flask_zeus_cvs.payments import Obstacle, Payments, payments_of
 from flask_zeus_cvs.protocol.codes import STORES, Store
-from flask_zeus_cvs.protocol.messages import Notice
 from flask_zeus_cvs.settings import Settings
-from flask_zeus_cvs.telemetry import Action, said
 from flask_zeus_cvs.web import wording
 from flask_zeus_cvs.web.calendar import Deadline, calendar_file
+from flask_zeus_cvs.web.callback import callback, log_untaken, read_notice
 from flask_zeus_cvs.web.forms import CheckoutForm
-from flask_zeus_cvs.web.guard import Caller, Refusal, parsed_address, refusal, shown
+from flask_zeus_cvs.web.guard import parsed_address
 from flask_zeus_cvs.web.numbers import numbers_of, phone_ending_of
 from flask_zeus_cvs.web.progress import Progress
 from flask_zeus_cvs.web.qr import available as qr_available
 from flask_zeus_cvs.web.qr import qr_code
-from flask_zeus_cvs.web.refusals import refusals_of
 from flask_zeus_cvs.web.texts import in_templates, translate
 from flask_zeus_cvs.web.wording import FORM_FIELDS
-
-logger = logging.getLogger(__name__)
 
 #: Which page a state has, under ``zeus_cvs/result/``; while a slip waits to be paid, its store's own.
 RESULT_PAGES: Mapping[State, str] = MappingProxyType(
@@ -350,146 +340,6 @@ def _page(settings: Settings, template: str, status: int = 200, **context: Any) 
     return make_response(render_template(template, base_template=settings.base_template, **context), status)
 
 
-# The callback
-
-
-def callback(callback_token: str | None = None) -> ResponseReturnValue:  # noqa: ARG001  # the guard compared it
-    """Take a notice; it is stored and committed when this answers 200.
-
-    After any other answer ZEUS mails the shop, and staff resend: it never repeats a call by itself then.
-    """
-    if "zeus_cvs_seen" in g:  # flask zeus-cvs check asks what a caller would meet
-        return _tell_what_is_seen()
-    payments = payments_of(current_app)
-    raw: bytes = g.zeus_cvs_notice
-    g.zeus_cvs_taken = True
-    try:
-        if g.zeus_cvs_cut:
-            payments.keep_unreadable(UnreadableNotice(raw, f"cut off, or longer than {MAX_RAW} bytes"))
-            return _brief("Not understood", 400)
-        payments.receive(raw)
-    except UnreadableNotice:  # kept, with a review
-        return _brief("Not understood", 400)
-    except Exception as error:
-        _log_loss(raw, payments.settings, error)
-        return _brief("Not stored", 500)
-    return _brief("OK", 200)
-
-
-def _read_notice(settings: Settings) -> None:
-    """Let the sender pass or answer 403, then read the notice: raw, bounded, and before anyone else can.
-
-    Once anything has touched ``request.form`` the bytes are gone, and a host's before_request may do that.
-    """
-    reason = refusal(_caller(), settings)
-    if may_ask(current_app.secret_key, request.headers.get(QUESTION)):
-        g.zeus_cvs_seen = _seen(reason)
-        if request.method == "HEAD":
-            _stop(_tell_what_is_seen())
-        return
-    if request.method not in ("GET", "POST"):
-        answer = _brief("Method not allowed", 405)
-        answer.headers["Allow"] = "GET, POST"
-        _stop(answer)
-    if reason is not None:
-        _log_refusal(reason)
-        _stop(_brief("Forbidden", 403))
-    raw, cut = (request.query_string, False) if request.method == "GET" else _body()
-    g.zeus_cvs_notice, g.zeus_cvs_cut = raw[:MAX_RAW], cut or len(raw) > MAX_RAW
-
-
-def _caller() -> Caller:
-    port = request.environ.get("SERVER_PORT", "")
-    return Caller(
-        address=request.remote_addr,
-        scheme=request.scheme,
-        port=int(port) if port.isdecimal() else None,
-        user_agent=request.headers.get("User-Agent", ""),
-        token=(request.view_args or {}).get("callback_token"),
-    )
-
-
-def _seen(reason: Refusal | None) -> Seen:
-    refused = reason.name.lower() if reason is not None else ""
-    return Seen.of(request.environ, request.remote_addr, request.scheme, request.host, refused, now())
-
-
-def _tell_what_is_seen() -> Response:
-    answer = _brief("Seen", 403)
-    answer.headers[ANSWER] = g.zeus_cvs_seen.as_header()
-    return answer
-
-
-def _body() -> tuple[bytes, bool]:
-    """Read the body to one byte over the limit; with it, whether it is over the host's own limit or was cut off."""
-    raw = b""
-    try:
-        while len(raw) <= MAX_RAW:
-            more = request.stream.read(MAX_RAW + 1 - len(raw))
-            if not more:
-                break
-            raw += more
-    except Exception:  # of each server's own kinds, where chunks break its rules or the connection ends
-        return raw, True
-    return raw, False
-
-
-def _log_refusal(reason: Refusal) -> None:
-    unsaid = refusals_of(current_app).count(reason)
-    if unsaid is None:
-        return
-    logger.log(
-        logging.ERROR if reason is Refusal.UNCONFIGURED else logging.WARNING,
-        "A call of the callback from %s was refused: %s%s",
-        shown(request.remote_addr),
-        reason.value,
-        unsaid,
-        extra=said(Action.CALLBACK, outcome="refused", reason=reason.name.lower(), more=unsaid.calls),
-    )
-
-
-def _log_loss(raw: bytes, settings: Settings, error: Exception) -> None:
-    """Say which notice could not be stored, so that staff can have it sent again.
-
-    Neither the error's text nor its parameters: a database's errors quote the row, with the customer in it.
-    """
-    try:
-        notice: Notice | None = Notice.parse(raw, settings.callback_encoding)
-    except UnreadableNotice:
-        notice = None
-    logger.error(
-        "The notice of order %s with status %s could not be stored (%s). Resend it on ZEUS's screen.\n%s",
-        shown(notice.order_no if notice else None),
-        shown(notice.status.value if notice else None),
-        _kinds(error),
-        "".join(traceback.format_tb(error.__traceback__)),
-        extra=said(Action.CALLBACK, outcome="not_stored"),
-    )
-
-
-def _kinds(error: BaseException | None) -> str:
-    """Name the error and what caused it; only our own errors are quoted, which hold no personal data."""
-    if isinstance(error, ZeusCVSError):
-        return f"{type(error).__qualname__}: {error}"
-    names: list[str] = []
-    while error is not None and len(names) < 5:
-        names.append(type(error).__qualname__)
-        error = error.__cause__
-    return " from ".join(names)
-
-
-def _brief(text: str, status: int) -> Response:
-    answer = Response(text, status, mimetype="text/plain")
-    answer.headers["Cache-Control"] = "no-store"
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    return answer
-
-
-def _stop(answer: Response) -> NoReturn:
-    """Answer at once, past the host's before_request functions and error pages."""
-    raise HTTPException(response=answer)
-
-
 # Before and after every request to us
 
 
@@ -502,7 +352,7 @@ def _come_first(endpoint: str | None, values: dict[str, Any] | None) -> None:  #
     if isinstance(csrf, CSRFProtect):
         csrf.exempt(current_app.blueprints["zeus_cvs"])
     if endpoint == _CALLBACK:
-        _read_notice(payments_of(current_app).settings)
+        read_notice(payments_of(current_app).settings)
 
 
 def _insist_on_https() -> ResponseReturnValue | None:
@@ -522,12 +372,5 @@ def _keep_private(response: Response) -> Response:
     if request.endpoint in _PAGES:
         response.headers.update(_PRIVATE)
     if request.endpoint == _CALLBACK and response.status_code >= 500:
-        _log_untaken()
+        log_untaken()
     return response
-
-
-def _log_untaken() -> None:
-    """Say which notice was lost to an error of the host's own, before we came to it."""
-    if "zeus_cvs_notice" in g and "zeus_cvs_taken" not in g:
-        settings = payments_of(current_app).settings
-        _log_loss(g.zeus_cvs_notice, settings, RuntimeError("the shop's own before_request failed"))
