@@ -95,16 +95,16 @@ _BROKEN = frozenset({"Cc", "Zl", "Zp", "Cs"})  # control characters, line and pa
 _UNSEEN = _BROKEN | {"Cf"}  # and format characters, such as the zero-width space
 
 
-def drawn_from(characters: Collection[str], problem: Problem, kin: Collection[str] = ()) -> Rule:
+def drawn_from(characters: frozenset[str], problem: Problem, kin: Collection[str] = ()) -> Rule:
     """Take `characters` only; another one is a `problem`, or ``character`` if it is one of `kin`."""
 
     def rule(value: str) -> Complaint | None:
-        for each in value:
-            if each not in characters:
-                if unicodedata.category(each) in _UNSEEN:
-                    return Problem.control, code_point(each)
-                return (Problem.character if each in kin else problem), each
-        return None
+        if characters.issuperset(value):
+            return None
+        each = next(each for each in value if each not in characters)
+        if unicodedata.category(each) in _UNSEEN:
+            return Problem.control, code_point(each)
+        return (Problem.character if each in kin else problem), each
 
     return rule
 
@@ -172,19 +172,16 @@ class Field:
 
     def complaint(self, value: str) -> Complaint | None:
         """Return the first thing that is wrong with `value`, or None."""
-        for rule in (self._blank, _unbroken, self.content, self._size, *self.shape):
+        if not (value.strip(" \u3000") if self.name in REQUIRED else value):
+            return Problem.required, ""
+        if complaint := self.content(value):
+            return _broken(value) or complaint
+        if shift_jis_size(value) > self.max_bytes:
+            return Problem.too_long, str(self.max_bytes // self.character_bytes)
+        for rule in self.shape:
             if complaint := rule(value):
                 return complaint
         return None
-
-    def _blank(self, value: str) -> Complaint | None:
-        blank = not (value.strip(" \u3000") if self.name in REQUIRED else value)
-        return (Problem.required, "") if blank else None
-
-    def _size(self, value: str) -> Complaint | None:
-        if shift_jis_size(value) <= self.max_bytes:
-            return None
-        return Problem.too_long, str(self.max_bytes // self.character_bytes)
 
 
 _digits = drawn_from(DIGITS, Problem.digits)
@@ -239,7 +236,8 @@ def code_point(character: str) -> str:
     return f"U+{ord(character):04X}"
 
 
-def _unbroken(value: str) -> Complaint | None:
+def _broken(value: str) -> Complaint | None:
+    """Complain of the first control character; no field's content takes any."""
     for each in value:
         if unicodedata.category(each) in _BROKEN:
             return Problem.control, code_point(each)

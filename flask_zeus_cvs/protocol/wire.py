@@ -13,12 +13,17 @@ from flask_zeus_cvs.exceptions import InvalidField
 
 SHIFT_JIS = "cp932"
 
+# Encodings that write ASCII as itself. Python reads ASCII in a tenth of the time that Shift_JIS takes.
+_ABOVE_ASCII = frozenset({SHIFT_JIS, "utf-8"})
+
 # Byte 0x5C is the yen sign of the manual's free parameters; cp932 writes it for the backslash only.
 _YEN = str.maketrans({"\u00a5": "\\"})
 
 
 def shift_jis_size(text: str) -> int:
     """Count the bytes of `text` in Shift_JIS; a character that Shift_JIS lacks counts as one."""
+    if text.isascii():
+        return len(text)
     return len(text.translate(_YEN).encode(SHIFT_JIS, "replace"))
 
 
@@ -39,9 +44,9 @@ def decode_form(raw: bytes, encoding: str = SHIFT_JIS) -> list[tuple[str, str | 
     byte of a character is ``&``, ``=``, ``+`` or ``%``.
     """
     pairs: list[tuple[str, str | None]] = []
-    for piece in raw.split(b"&"):
-        name, _, value = piece.partition(b"=")
+    for piece in raw.replace(b"+", b" ").split(b"&"):
         if piece:
+            name, _, value = piece.partition(b"=")
             pairs.append((_unquote(name).decode("ascii", "replace"), _decode(_unquote(value), encoding)))
     return pairs
 
@@ -89,7 +94,7 @@ def _encode(name: str, text: str, encoding: str) -> bytes:
 
 def _decode(raw: bytes, encoding: str) -> str | None:
     try:
-        return raw.decode(encoding)
+        return raw.decode("ascii" if encoding in _ABOVE_ASCII and raw.isascii() else encoding)
     except UnicodeError:
         return None
 
@@ -99,7 +104,7 @@ def _quote(name: str, text: str, encoding: str) -> bytes:
 
 
 def _unquote(raw: bytes) -> bytes:
-    return unquote_to_bytes(raw.replace(b"+", b" "))
+    return unquote_to_bytes(raw) if b"%" in raw else raw
 
 
 def _one_line(name: str, value: str) -> bool:

@@ -75,6 +75,12 @@ def test_a_form_is_read_in_another_encoding() -> None:
     assert wire.decode_form(b"a=%E3%82%A2&b=%83%41", "utf-8") == [("a", "ア"), ("b", None)]
 
 
+def test_an_encoding_keeps_its_own_reading_of_ascii() -> None:
+    """Byte 5C is a yen sign in one Shift_JIS and a backslash in the other, also where it stands alone."""
+    assert wire.decode_form(b"a=%5C", "shift_jis_2004") == [("a", "\u00a5")]
+    assert wire.decode_form(b"a=%5C") == [("a", "\\")]
+
+
 @pytest.mark.parametrize(
     ("value", "raw"),
     [
