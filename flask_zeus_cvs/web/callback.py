@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import traceback
+from dataclasses import dataclass, field
 from typing import NoReturn
 
-from flask import Response, current_app, g, request
+from flask import Request, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -26,25 +27,37 @@ from flask_zeus_cvs.web.refusals import refusals_of
 logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Call:
+    """A call of the callback as it came, kept in ``flask.g`` until the view is reached."""
+
+    raw: bytes = field(default=b"", repr=False)
+    #: Whether more came than is kept, or less than was promised.
+    cut: bool = False
+    #: What the caller is told who asks as ``flask zeus-cvs check`` does.
+    seen: Seen | None = None
+    #: Whether the view was reached.
+    taken: bool = False
+
+
 def callback(callback_token: str | None = None) -> ResponseReturnValue:  # noqa: ARG001  # the guard compared it
     """Take a notice; it is stored and committed when this answers 200.
 
     After any other answer ZEUS mails the shop, and staff resend: it never repeats a call by itself then.
     """
-    if "zeus_cvs_seen" in g:  # flask zeus-cvs check asks what a caller would meet
-        return _tell_what_is_seen()
-    payments = payments_of(current_app)
-    raw: bytes = g.zeus_cvs_notice
-    g.zeus_cvs_taken = True
+    call: _Call = g.zeus_cvs_call
+    if call.seen is not None:
+        return _tell_what_is_seen(call.seen)
+    payments, call.taken = payments_of(current_app), True
     try:
-        if g.zeus_cvs_cut:
-            payments.keep_unreadable(UnreadableNotice(raw, f"cut off, or longer than {MAX_RAW} bytes"))
+        if call.cut:
+            payments.keep_unreadable(UnreadableNotice(call.raw, f"cut off, or longer than {MAX_RAW} bytes"))
             return _brief("Not understood", 400)
-        payments.receive(raw)
+        payments.receive(call.raw)
     except UnreadableNotice:  # kept, with a review
         return _brief("Not understood", 400)
     except Exception as error:
-        _log_loss(raw, payments.settings, error)
+        _log_loss(call.raw, payments.settings, error)
         return _brief("Not stored", 500)
     return _brief("OK", 200)
 
@@ -54,58 +67,68 @@ def read_notice(settings: Settings) -> None:
 
     Once anything has touched ``request.form`` the bytes are gone, and a host's before_request may do that.
     """
-    reason = refusal(_caller(), settings)
-    if may_ask(current_app.secret_key, request.headers.get(QUESTION)):
-        g.zeus_cvs_seen = _seen(reason)
-        if request.method == "HEAD":
-            _stop(_tell_what_is_seen())
+    asked = _the_request()
+    reason = refusal(_caller(asked), settings)
+    question = asked.headers.get(QUESTION)
+    if question is not None and may_ask(current_app.secret_key, question):
+        seen = _seen(asked, reason)
+        if asked.method == "HEAD":
+            _stop(_tell_what_is_seen(seen))
+        g.zeus_cvs_call = _Call(seen=seen)
         return
-    if request.method not in ("GET", "POST"):
+    if asked.method not in ("GET", "POST"):
         answer = _brief("Method not allowed", 405)
         answer.headers["Allow"] = "GET, POST"
         _stop(answer)
     if reason is not None:
         _log_refusal(reason)
         _stop(_brief("Forbidden", 403))
-    raw, cut = (request.query_string, False) if request.method == "GET" else _body()
-    g.zeus_cvs_notice, g.zeus_cvs_cut = raw[:MAX_RAW], cut or len(raw) > MAX_RAW
+    raw, cut = (asked.query_string, False) if asked.method == "GET" else _body(asked)
+    g.zeus_cvs_call = _Call(raw[:MAX_RAW], cut or len(raw) > MAX_RAW)
 
 
 def log_untaken() -> None:
     """Say which notice was lost to an error of the host's own, before we came to it."""
-    if "zeus_cvs_notice" in g and "zeus_cvs_taken" not in g:
+    call: _Call | None = g.get("zeus_cvs_call")
+    if call is not None and call.seen is None and not call.taken:
         settings = payments_of(current_app).settings
-        _log_loss(g.zeus_cvs_notice, settings, RuntimeError("the shop's own before_request failed"))
+        _log_loss(call.raw, settings, RuntimeError("the shop's own before_request failed"))
 
 
-def _caller() -> Caller:
-    port = request.environ.get("SERVER_PORT", "")
+def _the_request() -> Request:
+    """Return the request itself: each use of Flask's proxy would look for it anew."""
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    return asked
+
+
+def _caller(asked: Request) -> Caller:
+    port = asked.environ.get("SERVER_PORT", "")
     return Caller(
-        address=request.remote_addr,
-        scheme=request.scheme,
+        address=asked.remote_addr,
+        scheme=asked.scheme,
         port=int(port) if port.isdecimal() else None,
-        user_agent=request.headers.get("User-Agent", ""),
-        token=(request.view_args or {}).get("callback_token"),
+        user_agent=asked.environ.get("HTTP_USER_AGENT", ""),
+        token=(asked.view_args or {}).get("callback_token"),
     )
 
 
-def _seen(reason: Refusal | None) -> Seen:
+def _seen(asked: Request, reason: Refusal | None) -> Seen:
     refused = reason.name.lower() if reason is not None else ""
-    return Seen.of(request.environ, request.remote_addr, request.scheme, request.host, refused, now())
+    return Seen.of(asked.environ, asked.remote_addr, asked.scheme, asked.host, refused, now())
 
 
-def _tell_what_is_seen() -> Response:
+def _tell_what_is_seen(seen: Seen) -> Response:
     answer = _brief("Seen", 403)
-    answer.headers[ANSWER] = g.zeus_cvs_seen.as_header()
+    answer.headers[ANSWER] = seen.as_header()
     return answer
 
 
-def _body() -> tuple[bytes, bool]:
+def _body(asked: Request) -> tuple[bytes, bool]:
     """Read the body to one byte over the limit; with it, whether it is over the host's own limit or was cut off."""
     raw = b""
     try:
         while len(raw) <= MAX_RAW:
-            more = request.stream.read(MAX_RAW + 1 - len(raw))
+            more = asked.stream.read(MAX_RAW + 1 - len(raw))
             if not more:
                 break
             raw += more

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from flask_zeus_cvs.settings import Settings
@@ -57,6 +58,7 @@ def refusal(caller: Caller, settings: Settings) -> Refusal | None:
     return None
 
 
+@lru_cache(maxsize=64)
 def parsed_address(text: str | None) -> IPv4Address | IPv6Address | None:
     """Read an address, with IPv4 that is mapped into IPv6 mapped back; None for what is no address."""
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from flask import (
     Blueprint,
+    Flask,
     Response,
     abort,
     current_app,
@@ -348,16 +349,19 @@ def _come_first(endpoint: str | None, values: dict[str, Any] | None) -> None:  #
 
     A host's global CSRFProtect may be made before or after us, so the exemption is declared on each request.
     """
-    csrf = current_app.extensions.get("csrf")
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    csrf = app.extensions.get("csrf")
     if isinstance(csrf, CSRFProtect):
-        csrf.exempt(current_app.blueprints["zeus_cvs"])
+        csrf.exempt(app.blueprints["zeus_cvs"])
     if endpoint == _CALLBACK:
-        read_notice(payments_of(current_app).settings)
+        read_notice(payments_of(app).settings)
 
 
 def _insist_on_https() -> ResponseReturnValue | None:
+    if request.endpoint not in _PAGES or request.is_secure:
+        return None
     settings = payments_of(current_app).settings
-    if request.endpoint not in _PAGES or request.is_secure or not settings.require_https or _is_at_home():
+    if not settings.require_https or _is_at_home():
         return None
     return _page(settings, "zeus_cvs/https_required.html", 403)
 
@@ -369,8 +373,9 @@ def _is_at_home() -> bool:
 
 
 def _keep_private(response: Response) -> Response:
-    if request.endpoint in _PAGES:
+    endpoint = request.endpoint
+    if endpoint in _PAGES:
         response.headers.update(_PRIVATE)
-    if request.endpoint == _CALLBACK and response.status_code >= 500:
+    elif endpoint == _CALLBACK and response.status_code >= 500:
         log_untaken()
     return response
