@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 
+import flask_zeus_cvs.staff as staff
 from flask_zeus_cvs.cli import make_commands
 from flask_zeus_cvs.customer import Customer
 from flask_zeus_cvs.database import Database
@@ -20,11 +21,13 @@ from flask_zeus_cvs.payments import EXTENSION, Payments, Receipt, Sweep, payment
 from flask_zeus_cvs.protocol.codes import Store
 from flask_zeus_cvs.settings import Settings
 from flask_zeus_cvs.staff.health import Health, health_of
-from flask_zeus_cvs.staff.reviews import Case, open_cases
-from flask_zeus_cvs.staff.search import Filters, page
-from flask_zeus_cvs.staff.timeline import Story, story_of
 from flask_zeus_cvs.web import originals
 from flask_zeus_cvs.web.views import make_blueprint
+
+if TYPE_CHECKING:
+    from flask_zeus_cvs.staff.reviews import Case
+    from flask_zeus_cvs.staff.search import Filters
+    from flask_zeus_cvs.staff.timeline import Story
 
 
 class ZeusCVS:
@@ -122,7 +125,7 @@ class ZeusCVS:
         self, filters: Filters, limit: int = 50, before: int | None = None
     ) -> tuple[Sequence[Payment], int | None]:
         """Find payments, newest first, in ``db.session``; also returns the next ``before``, None at the end."""
-        return page(self._payments.database.db.session(), filters, limit, before)
+        return staff.search.page(self._payments.database.db.session(), filters, limit, before)
 
     def story(self, payment: Payment, *, reveal: bool = False) -> Story:
         """Tell what happened to a payment, with the customer's details masked unless they are to be revealed.
@@ -132,7 +135,7 @@ class ZeusCVS:
         payments, payment_id = self._payments, payment.id
         encoding = payments.settings.callback_encoding
         return payments.database.read(
-            lambda session: story_of(
+            lambda session: staff.timeline.story_of(
                 session, session.get_one(Payment, payment_id), reveal=reveal, encoding=encoding
             )
         )
@@ -141,7 +144,9 @@ class ZeusCVS:
         """Read what waits for a person's decision, oldest first; `resolve` takes its ``review_id``."""
         payments = self._payments
         encoding = payments.settings.callback_encoding
-        return payments.database.read(lambda session: open_cases(session, limit, encoding=encoding))
+        return payments.database.read(
+            lambda session: staff.reviews.open_cases(session, limit, encoding=encoding)
+        )
 
     def parked(self) -> list[Parked]:
         """List the deliveries that were given up on, oldest first; each waits for a person."""
