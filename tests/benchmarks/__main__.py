@@ -1,4 +1,4 @@
-"""``make bench``: the callback against the least that could be done; ``make bench ARGS=sandbox``: the sandbox."""
+"""``make bench``: the callback against the least that could be done; ``ARGS=checkout|imports|sandbox``: the others."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from types import MappingProxyType
 
 import click
 
-from tests.benchmarks import callback, sandbox
+from tests.benchmarks import callback, checkout, imports, sandbox
 
 BENCHMARKS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
-    {"callback": callback.main, "sandbox": sandbox.main}
+    {
+        "callback": callback.main,
+        "checkout": checkout.main,
+        "imports": imports.main,
+        "sandbox": sandbox.main,
+    }
 )
 
 

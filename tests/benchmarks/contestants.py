@@ -60,7 +60,7 @@ def null(_uri: str) -> Flask:
 
 def floor(uri: str) -> Flask:
     """The least durable thing in plain Flask-SQLAlchemy: two Core statements through ``db.session``, one commit."""
-    app, db = _app(uri)
+    app, db = app_of(uri)
 
     def callback() -> str:
         order_no, status = request.args["order_no"], request.args["status"]
@@ -118,7 +118,7 @@ def deferred(uri: str) -> Flask:
 
 
 def _ours(uri: str, delivery: str) -> Flask:
-    app, db = _app(uri)
+    app, db = app_of(uri)
     app.config.update(
         ZEUS_CVS_CLIENT_IP=CLIENT_IP, ZEUS_CVS_CALLBACK_IPS="127.0.0.1", ZEUS_CVS_DELIVERY=delivery
     )
@@ -139,7 +139,7 @@ def _subscribe(app: Flask) -> None:
     sale_confirmed.connect(book, app, name="book")
 
 
-def _app(uri: str) -> tuple[Flask, SQLAlchemy]:
+def app_of(uri: str) -> tuple[Flask, SQLAlchemy]:
     app = Flask(__name__)
     app.config.update(SECRET_KEY="not a secret", SQLALCHEMY_DATABASE_URI=uri)
     db = SQLAlchemy(app)
