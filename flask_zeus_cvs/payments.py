@@ -92,6 +92,11 @@ _MATCHED = "flask-zeus-cvs"
 _SILENCE = "ZEUS's notices stay away (%s): the callback may be broken. See flask zeus-cvs check --live"
 _ALPHABET = string.ascii_uppercase + string.digits
 
+#: A payment with its applications, in one statement: each of a customer's requests begins with it.
+_BY_TOKEN = (
+    sa.select(Payment).where(Payment.token == sa.bindparam("token")).options(joinedload(Payment.applications))
+)
+
 
 class Obstacle(StrEnum):
     """Why a payment takes no further application."""
@@ -304,7 +309,7 @@ class Payments:
     def by_token(self, token: str) -> Payment | None:
         """Read one payment with its applications, detached: no connection is held afterwards."""
         return self._database.read(
-            lambda session: session.scalar(sa.select(Payment).where(Payment.token == token))
+            lambda session: session.scalars(_BY_TOKEN, {"token": token}).unique().one_or_none()
         )
 
     def standing(self, payment: Payment) -> Standing:
