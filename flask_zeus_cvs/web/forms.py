@@ -20,7 +20,7 @@ from flask_zeus_cvs.protocol.codes import STORES, Store, StoreInfo
 from flask_zeus_cvs.protocol.fields import Problem
 from flask_zeus_cvs.web import wording
 from flask_zeus_cvs.web.texts import translate
-from flask_zeus_cvs.web.wording import FORM_FIELDS, LABELS, in_words, message_for
+from flask_zeus_cvs.web.wording import FORM_FIELDS, LABELS, STORE_NAMES, message_for
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class CheckoutForm(FlaskForm):  # type: ignore[misc]
         self._due = str(amount)
         self._offered = tuple(stores)
         super().__init__(**given)
-        self.store.choices = [(each.value, in_words(STORES[each]).name) for each in self._offered]
+        self.store.choices = [(each.value, translate(STORE_NAMES[each])) for each in self._offered]
         for name, label in LABELS.items():
             self[name].label.text = translate(label)
         self.customer = Customer()

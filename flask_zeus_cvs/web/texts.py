@@ -12,12 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from flask import current_app, has_app_context
+from flask import current_app
 from jinja2 import pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
-from flask_zeus_cvs.payments import EXTENSION, payments_of
+from flask_zeus_cvs.payments import EXTENSION
+from flask_zeus_cvs.settings import Settings
 
 try:
     from flask_babel import get_locale  # type: ignore[import-untyped]
@@ -33,28 +34,41 @@ LANGUAGES = ("ja", "en")
 
 def language() -> str:
     """Return the language of this request: Flask-Babel's choice where the host uses it and we speak it, else LOCALE."""
-    if not has_app_context() or EXTENSION not in current_app.extensions:
-        return SOURCE
-    chosen = get_locale() if get_locale is not None and "babel" in current_app.extensions else None
-    spoken = chosen.language if chosen is not None else ""
-    return spoken if spoken in LANGUAGES else payments_of(current_app).settings.locale
+    return _chosen()[0]
+
+
+def _chosen() -> tuple[str, Mapping[str, str]]:
+    """Return the language of this request, and the shop's ZEUS_CVS_TEXTS in it: a page asks for each of its texts."""
+    extensions = current_app.extensions if current_app else {}
+    if EXTENSION not in extensions:
+        return SOURCE, {}
+    settings: Settings = extensions[EXTENSION].settings
+    chosen = get_locale() if get_locale is not None and "babel" in extensions else None
+    name = chosen.language if chosen is not None and chosen.language in LANGUAGES else settings.locale
+    return name, settings.texts.get(name, {})
+
+
+def _said(message: str) -> str:
+    name, own = _chosen()
+    return own.get(message) or _catalog(name).gettext(message)
 
 
 def translate(message: str, **values: object) -> str:
     """Return the text in the language of this request, with `values` put into its braces."""
-    text = _own(message) or _catalog(language()).gettext(message)
+    text = _said(message)
     return text.format(**values) if values else text
 
 
 def translate_count(singular: str, plural: str, count: int, **values: object) -> str:
     """Return the form of a text that belongs to a number, which is its ``{count}``; Japanese has one form."""
-    text = _own(singular) or _catalog(language()).ngettext(singular, plural, count)
+    name, own = _chosen()
+    text = own.get(singular) or _catalog(name).ngettext(singular, plural, count)
     return text.format(count=count, **values)
 
 
 def translate_markup(message: str, **values: object) -> Markup:
     """Return a text that holds HTML of ours; values are escaped, and Japanese words in another language are marked."""
-    return spoken(Markup(_own(message) or _catalog(language()).gettext(message)).format(**values))
+    return spoken(Markup(_said(message)).format(**values))
 
 
 def spoken(text: str) -> Markup:
@@ -102,7 +116,7 @@ def _count(context: Context, singular: str, plural: str, count: int, /, **values
 
 def _is_ours(message: str) -> bool:
     """Whether our catalogs or the shop's ZEUS_CVS_TEXTS have it."""
-    return bool(_own(message)) or message in ours()
+    return message in ours() or bool(_chosen()[1].get(message))
 
 
 @lru_cache
@@ -116,14 +130,6 @@ def _hosts(context: Context, name: str, /, *message: object, **values: object) -
     """What Flask-Babel, or whatever else the host has in its templates by this name, makes of it; markup stays markup."""
     theirs = context.environment.globals.get(name)
     return context.call(theirs, *message, **values) if callable(theirs) else None
-
-
-def _own(message: str) -> str:
-    """Look a text up in ZEUS_CVS_TEXTS."""
-    if not has_app_context() or EXTENSION not in current_app.extensions:
-        return ""
-    texts: Mapping[str, Mapping[str, str]] = payments_of(current_app).settings.texts
-    return texts.get(language(), {}).get(message, "")
 
 
 @lru_cache
