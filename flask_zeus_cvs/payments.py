@@ -915,7 +915,10 @@ class Payments:
     def _questioned(self, session: Session, application: Application, *how: sa.ColumnElement[bool]) -> bool:
         """Tell whether a person was asked about the money of this application."""
         asked = sa.select(Review.id).where(
-            Review.application_id == application.id, Review.reason.in_(_MONEY_QUESTIONS), *how
+            Review.payment_id == application.payment_id,  # which has the index
+            Review.application_id == application.id,
+            Review.reason.in_(_MONEY_QUESTIONS),
+            *how,
         )
         return session.scalar(asked.limit(1)) is not None
 
@@ -1398,6 +1401,7 @@ def _read_applications(session: Session, payment: Payment) -> None:
 def _amount_is_asked(session: Session, application: Application) -> bool:
     """Tell whether ZEUS's list has shown another amount for a slip, and nobody has decided what that means."""
     asked = sa.select(Review.id).where(
+        Review.payment_id == application.payment_id,  # which has the index
         Review.application_id == application.id,
         Review.reason == ReviewReason.AMOUNT_AT_ZEUS,
         Review.resolved_at.is_(None),
