@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 from flask import Flask, request
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markupsafe import Markup
+from wtforms.widgets import html_params
 
 from flask_zeus_cvs.customer import Customer
 from flask_zeus_cvs.exceptions import InvalidField
 from flask_zeus_cvs.protocol.codes import Store
 from flask_zeus_cvs.protocol.fields import Problem
 from flask_zeus_cvs.web import wording
-from flask_zeus_cvs.web.forms import CheckoutForm, Complaint
+from flask_zeus_cvs.web.forms import CheckoutForm, Complaint, attributes
 
 OFFERED = (Store.LAWSON, Store.SEVEN_ELEVEN)
 GOOD = {
@@ -177,3 +181,19 @@ def test_token_goes_by_the_hosts_name(app: Flask) -> None:
 
         assert not form.validate()
         assert form.complaints == [Complaint("", "", wording.STALE_FORM)]
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["id", "class_", "for_", "data_missing", "aria_describedby", "auto_focus", "value", "required"]
+        ),
+        st.one_of(
+            st.booleans(), st.text(), st.integers(), st.builds(Markup, st.text("<\">&amp;'", max_size=8))
+        ),
+    )
+)
+def test_attributes_are_those_of_wtforms(given: dict[str, Any]) -> None:
+    """An input of ours is written as WTForms writes it: names, order, escapes."""
+    assert attributes(**given) == html_params(**given)
