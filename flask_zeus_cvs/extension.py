@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +167,23 @@ class ZeusCVS:
     def deliver_now(self) -> Summary:
         """Deliver to subscribers what is due, in this thread."""
         return self._payments.deliver_now()
+
+    def deliver_event(self, event_id: int) -> Summary:
+        """Deliver what is due of one event, in this thread: the job of a queue of the shop's own.
+
+        Never raises for a receiver, which is tried again later. A second call, and one of another worker at the same
+        time, calls nobody twice.
+        """
+        return self._payments.deliver_event(event_id)
+
+    def deliver_through(self, enqueue: Callable[[int], object]) -> None:
+        """Have ``enqueue`` called with the id of each event that has receivers, after the commit, in a thread.
+
+        Its job is to have `deliver_event` called by a worker. While it raises or hangs, nobody waits, and `deliver_now`
+        finds what is due. Needs ZEUS_CVS_DELIVERY='deferred', else `ConfigurationError`; with 'inline', the default
+        while testing, it is never called. Of several, the last counts.
+        """
+        self._payments.deliver_through(enqueue)
 
     def health(self) -> Health:
         """Tell how it is, for an endpoint of the shop's own: in two seconds at most, without personal data."""

@@ -31,7 +31,8 @@ from sqlalchemy.orm import Session, joinedload
 
 from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.database import Database, afterwards, is_in_transaction, lock
-from flask_zeus_cvs.exceptions import LeaseLost, UnknownDelivery, ZeusCVSError
+from flask_zeus_cvs.exceptions import ConfigurationError, LeaseLost, UnknownDelivery, ZeusCVSError
+from flask_zeus_cvs.handover import Enqueue, Handover
 from flask_zeus_cvs.lifecycle import EventKind, State
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment
 from flask_zeus_cvs.settings import DeliveryMode, FulfillOn, Settings
@@ -60,6 +61,7 @@ _NOBODY_SHIPS = (
     "Payment %d may ship, and no receiver of fulfillment_ready is connected in this process. "
     "Connect the same receivers in every process that takes notices."
 )
+_NOT_DEFERRED = "A queue delivers only what this process does not. Set ZEUS_CVS_DELIVERY to 'deferred'."
 _LOOKED_AT_AGAIN = (EventKind.FULFILLMENT_READY, EventKind.PAYMENT_EXPIRED, EventKind.DEADLINE_NEAR)
 
 
@@ -149,6 +151,7 @@ class Outbox:
         self._database = database
         self._settings = settings
         self._thread = _Background(self, app.name)
+        self._handover: Handover | None = None
         self._named: Mapping[str, int] = {}
         self._warned: set[str] = set()
         self._unrecorded: deque[tuple[_Claim, str]] = deque()
@@ -175,6 +178,7 @@ class Outbox:
         names = sorted(SIGNALS[kind].subscribers(self._app))
         event.deliveries = [Delivery(subscriber=name) for name in names]
         session.add(event)
+        self._announce(session, event)
         if kind is EventKind.FULFILLMENT_READY and payment is not None and not names:
             say = partial(
                 log.error, _NOBODY_SHIPS, payment.id, extra=said(Action.NO_SUBSCRIBER, payment=payment.id)
@@ -214,11 +218,33 @@ class Outbox:
         elif self._settings.delivery is DeliveryMode.BACKGROUND:
             self.start(look=True)
 
+    def deliver_through(self, enqueue: Enqueue) -> None:
+        """Hand each event with deliveries over to the shop's queue; with ZEUS_CVS_DELIVERY=inline, to nobody.
+
+        ``enqueue`` is called with the event's id in the background thread, after the commit. Raises
+        `ConfigurationError` if this process is to deliver by itself.
+        """
+        if self._settings.delivery is DeliveryMode.BACKGROUND:
+            raise ConfigurationError(_NOT_DEFERRED)
+        if self._settings.delivery is DeliveryMode.DEFERRED:
+            self._handover = Handover(enqueue)
+
+    def _announce(self, session: Session, event: Event) -> None:
+        """Have an event that was appended handed over once it is committed, if somebody is to hear of it."""
+        if self._handover is not None and event.deliveries:
+            afterwards(session, partial(self._hand_over, self._handover, event))
+
+    def _hand_over(self, handover: Handover, event: Event) -> None:
+        handover.add(event.id)
+        self._wake(look=True)
+
     def start(self, *, look: bool = False) -> None:
         """See that the background thread runs, if there is to be one; ``look``: have it look now."""
         self._database.notice_fork()
-        if self._settings.delivery is not DeliveryMode.BACKGROUND:
-            return
+        if self._settings.delivery is DeliveryMode.BACKGROUND:
+            self._wake(look=look)
+
+    def _wake(self, *, look: bool) -> None:
         try:
             self._thread.wake(look=look)
         except RuntimeError as error:  # no thread to be had: the next request, or cron, delivers
@@ -257,6 +283,16 @@ class Outbox:
             if not round_.handled:  # other workers hold them all
                 break
         return summary
+
+    def deliver_event(self, event_id: int) -> Summary:
+        """Deliver what is due of one event, in this thread; returns what was done, which may be nothing.
+
+        Never raises for a receiver, as `deliver_due`. What another worker has, or has done, is left alone.
+        """
+        self._record_what_was_not()
+        due = self._due(Delivery.event_id == event_id)
+        handled = [self._deliver(delivery_id, receiver) for delivery_id, receiver in due]
+        return sum((each for each in handled if each), Summary())
 
     def hasten(self) -> int:
         """Make due at once what waits for its next try; returns how many deliveries."""
@@ -360,18 +396,21 @@ class Outbox:
         self._thread.stop(seconds)
 
     def try_to_deliver(self, over: Callable[[], bool] = lambda: False) -> None:
-        """Deliver what is due; if the database is away, say so and leave it due."""
+        """Deliver what is due, or hand it over; if the database is away, say so and leave it due."""
         try:
-            self.deliver_due(over)
+            if self._handover is not None:
+                self._handover.hand_over(over)
+            else:
+                self.deliver_due(over)
         except Exception as error:
             log.error("Delivering failed: %s", _where(error), extra=said(Action.OUTBOX))
 
-    def _due(self, limit: int = 50) -> list[tuple[int, Receiver]]:
+    def _due(self, *of: sa.ColumnElement[bool], limit: int = 50) -> list[tuple[int, Receiver]]:
         """Find what is due and can be delivered here, each with its receiver, longest due first."""
         due = (
             sa.select(Delivery.id, Event.kind, Delivery.subscriber)
             .join(Delivery.event)
-            .where(*_claimable(now()), self._known())
+            .where(*_claimable(now()), self._known(), *of)
             .order_by(Delivery.due_at, Delivery.id)
             .limit(limit)
         )
@@ -766,7 +805,7 @@ class _Deliverer:
 
     def _run(self) -> None:
         looked_at = time.monotonic()
-        while self._end is None:
+        while self._end is None or self.called.is_set():  # called in the end: once more
             self.called.wait(POLL_SECONDS)
             self.called.clear()
             self._outbox.try_to_deliver(self._is_over)

@@ -47,6 +47,7 @@ from flask_zeus_cvs.exceptions import (
     UnreadableNotice,
 )
 from flask_zeus_cvs.gateway import Gateway, refuse_late_patch
+from flask_zeus_cvs.handover import Enqueue
 from flask_zeus_cvs.lifecycle import (
     AFTER_CANCEL,
     HOLDS_MONEY,
@@ -1115,12 +1116,27 @@ class Payments:
         """End the thread that delivers in this process; what is due stays due, and a later `start` goes on with it."""
         self._outbox.stop()
 
-    def deliver_now(self, step: Callable[[], object] = lambda: None) -> Summary:
-        """Deliver what is due, in this thread, until nothing is; ``step`` is called after each."""
+    def deliver_now(
+        self, step: Callable[[], object] = lambda: None, over: Callable[[], bool] = lambda: False
+    ) -> Summary:
+        """Deliver what is due, in this thread, until nothing is or ``over``; ``step`` is called after each."""
         self._database.refuse_pending_work()
-        done = self._outbox.deliver_due(step=step)
+        done = self._outbox.deliver_due(over, step)
         self._note(DELIVERED)
         return done
+
+    def deliver_event(self, event_id: int) -> Summary:
+        """Deliver what is due of one event, in this thread. See `Outbox.deliver_event`."""
+        self._database.refuse_pending_work()
+        return self._outbox.deliver_event(event_id)
+
+    def deliver_through(self, enqueue: Enqueue) -> None:
+        """Hand events over to the shop's queue. See `Outbox.deliver_through`."""
+        self._outbox.deliver_through(enqueue)
+
+    def name_stranded(self) -> None:
+        """Log whose deliveries wait for a receiver that is not connected in this process, each set of them once."""
+        self._outbox.name_stranded()
 
     def _note(self, key: str) -> None:
         """Remember when something was done that cron is to do; never raises: what was done is done."""

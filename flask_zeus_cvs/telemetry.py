@@ -34,6 +34,7 @@ class Action(StrEnum):
     NO_SUBSCRIBER = "no_subscriber"
     OWN_COMMIT = "own_commit"
     OUTBOX = "outbox"
+    HANDOVER = "handover"
     EXPIRE = "expire"
     NOTE = "note"
     SILENCE = "silence"
@@ -68,6 +69,10 @@ ACTIONS: Mapping[Action, tuple[str, str]] = MappingProxyType(
         Action.NO_SUBSCRIBER: ("ERROR", "a payment may ship, and no receiver hears of it"),
         Action.OWN_COMMIT: ("ERROR", "a receiver commits by itself: after a failure it cannot be repeated"),
         Action.OUTBOX: ("ERROR", "nothing could be delivered: the database is away, or no thread to be had"),
+        Action.HANDOVER: (
+            "ERROR",
+            "your queue did not take an event: it is away, and the sweep delivers instead",
+        ),
         Action.EXPIRE: ("INFO", "a sweep has ended"),
         Action.NOTE: ("WARNING", "that cron swept or delivered could not be noted down for `check`"),
         Action.SILENCE: ("ERROR", "ZEUS's notices stay away: the callback may be broken"),

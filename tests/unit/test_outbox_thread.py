@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -23,6 +23,23 @@ class IdleOutbox:
 
     def name_stranded(self) -> None:
         pass
+
+
+class Interrupted(IdleOutbox):
+    """Is told to end while it is at its first round, as by a server that goes down."""
+
+    def __init__(self) -> None:
+        self.background = _Background(cast(Any, self), "interrupted")
+        self.looked_again = threading.Event()
+
+    def try_to_deliver(self, over: Callable[[], bool]) -> None:
+        deliverer = self.background._here.deliverer
+        if deliverer is None:
+            self.looked_again.set()
+        else:
+            threading.Thread(target=self.background.stop, args=[30]).start()
+            while deliverer._end is None:
+                deliverer.called.wait(0.01)
 
 
 @pytest.fixture
@@ -58,3 +75,10 @@ def test_the_first_requests_of_a_process_start_one_thread() -> None:
         background.stop(30)
     left = [thread.name for thread in threading.enumerate() if "hasty-" in thread.name]
     assert left == []
+
+
+def test_what_comes_in_the_last_moment_has_a_round_of_its_own() -> None:
+    """Whoever tells the thread to end in the middle of a round has it look once more."""
+    outbox = Interrupted()
+    outbox.background.wake(look=True)
+    assert outbox.looked_again.wait(30)
