@@ -237,6 +237,13 @@ class PostgreSQL(Server):
             start_new_session=True,
         )
 
+    def copy(self, uri: str) -> str:
+        """Copy a database, to which nobody may be connected; returns the copy's URI."""
+        name = f"shop_{secrets.token_hex(6)}"
+        with self._admin() as admin:
+            admin.exec_driver_sql(f'CREATE DATABASE {name} TEMPLATE "{_database(uri)}"')
+        return self.uri(name)
+
     def _disconnect(self, admin: sa.Connection, database: str) -> int:
         ended = admin.execute(
             sa.text("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = :database"),

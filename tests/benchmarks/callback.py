@@ -25,7 +25,6 @@ from pathlib import Path
 
 import click
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
 
 from flask_zeus_cvs.models import Delivery, Notification
 from tests.benchmarks.contestants import CONTESTANTS, EFFECTS, NOTICES
@@ -73,19 +72,15 @@ class Arena:
     @contextlib.contextmanager
     def copy(self) -> Iterator[str]:
         """Give a copy of the database; it is gone afterwards."""
-        self._copies += 1
         if self._server is None:
+            self._copies += 1
             path = self._folder / f"copy{self._copies}.db"
             shutil.copyfile(self._folder / "base.db", path)
             yield f"sqlite:///{path}"
             for each in self._folder.glob(f"{path.name}*"):
                 each.unlink()
             return
-        url = make_url(self._uri)
-        name = f"copy{self._copies}"
-        uri = url.set(database=name).render_as_string(hide_password=False)
-        with self._server._admin() as admin:
-            admin.exec_driver_sql(f'CREATE DATABASE {name} TEMPLATE "{url.database}"')
+        uri = self._server.copy(self._uri)
         settle(engine_of(uri))
         yield uri
         self._server.drop(uri)

@@ -226,13 +226,13 @@ def million(admin: str, count: int = 1_000_000) -> str:
             connection.exec_driver_sql(f"CREATE DATABASE {unfinished}")
             connection.exec_driver_sql("ALTER SYSTEM SET max_wal_size = '8GB'")
             connection.exec_driver_sql("SELECT pg_reload_conf()")
-            _fill(sa.make_url(admin).set(database=unfinished), count)
+            fill(sa.make_url(admin).set(database=unfinished), count)
             connection.exec_driver_sql(f"ALTER DATABASE {unfinished} RENAME TO {name}")
     engine.dispose()
     return sa.make_url(admin).set(database=name).render_as_string(hide_password=False)
 
 
-def _fill(url: sa.URL, count: int) -> None:
+def fill(url: sa.URL, count: int) -> None:
     metadata = sa.MetaData()
     copy_tables(metadata)
     engine = sa.create_engine(url, poolclass=sa.NullPool)
