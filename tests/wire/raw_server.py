@@ -29,6 +29,11 @@ def reply(body: bytes = SUCCESS, *headers: bytes, status: bytes = b"200 OK") -> 
     return b"\r\n".join(head) + b"\r\n\r\n" + body
 
 
+def echo(request: tuple[bytes, bytes]) -> bytes:
+    """Accept a request, with its own sendid as order_no."""
+    return reply(b"rel=Success_order\norder_no=" + request[1].rpartition(b"sendid=")[2] + b"\n")
+
+
 def endless(*headers: bytes, status: bytes = b"200 OK") -> bytes:
     """Spell the head of a response whose end is the end of the connection."""
     return b"\r\n".join([b"HTTP/1.1 " + status, *headers]) + b"\r\n\r\n"
@@ -76,6 +81,13 @@ class Peer:
         """Send ``begin``, then nothing until the client closes."""
         self.send(begin)
         select.select([self.sock], [], [], 10)
+
+    def say_goodbye(self) -> None:
+        """Say that TLS ends here, and wait for no reply."""
+        assert isinstance(self.sock, ssl.SSLSocket)
+        self.sock.settimeout(0.05)
+        with suppress(OSError):
+            self.sock.unwrap()
 
     def reset(self, begin: bytes = b"") -> None:
         """Send ``begin``, then close with RST instead of FIN."""

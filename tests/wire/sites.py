@@ -59,6 +59,9 @@ class Site:
     def reviews(self) -> list[str]:
         return list(requests.get(f"{self.url}/reviews", timeout=30).json())
 
+    def connections(self) -> int:
+        return int(requests.get(f"{self.url}/connections", timeout=30).json())
+
     def notify(self, query: str, path: str = CALLBACK, **headers: str) -> tuple[int, str]:
         """Call the shop as ZEUS would; returns status and body."""
         answer = requests.get(f"{self.url}{path}?{query}", headers=headers, timeout=30)

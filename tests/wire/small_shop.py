@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from flask import Flask, jsonify
 from flask.typing import ResponseReturnValue
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.pool import QueuePool
 
 from flask_zeus_cvs import EventData, ZeusCVS, fulfillment_ready
 from flask_zeus_cvs.models import Payment, Review
@@ -50,6 +51,11 @@ def create_app(settings: dict[str, Any] | None = None) -> Flask:
         found = db.session.scalars(sa.select(Payment).order_by(Payment.id)).all()
         sent = db.session.scalars(sa.select(shipped.c.reference)).all()
         return jsonify({each.reference: [each.state, sent.count(each.reference)] for each in found})
+
+    @app.get("/connections")
+    def connections() -> ResponseReturnValue:
+        """How many of this process's database connections are in use."""
+        return jsonify(cast(QueuePool, db.engine.pool).checkedout())
 
     if settings is not None:
         with app.app_context():

@@ -40,7 +40,7 @@ from flask_zeus_cvs.protocol.messages import Answer, ApplicationRequest, Outcome
 from flask_zeus_cvs.settings import Settings
 from tests.conftest import missing
 from tests.samples import answers
-from tests.wire.raw_server import SUCCESS, Peer, Server, Talk, after_request, always, endless, reply
+from tests.wire.raw_server import SUCCESS, Peer, Server, Talk, after_request, always, echo, endless, reply
 
 REQUEST = ApplicationRequest(
     clientip="0012345678",
@@ -731,11 +731,6 @@ def test_more_than_the_answer_is_read_by_nobody(make_gateway: Maker) -> None:
         assert [gateway.apply(REQUEST).order_no for _ in range(3)] == ["0001-1"] * 3
 
 
-def echo(request: tuple[bytes, bytes]) -> bytes:
-    """Answer a request with its own sendid as order_no."""
-    return reply(b"rel=Success_order\norder_no=" + request[1].rpartition(b"sendid=")[2] + b"\n")
-
-
 def test_threads_get_their_own_answers(make_gateway: Maker) -> None:
     """Twenty applications at once, twice: each has its own answer, over twenty connections."""
     together = threading.Barrier(20, timeout=5)
@@ -752,6 +747,48 @@ def test_threads_get_their_own_answers(make_gateway: Maker) -> None:
             answered = threads.map(lambda sendid: gateway.apply(replace(REQUEST, sendid=sendid)), ids)
             assert [answer.order_no for answer in answered] == ids
     assert server.connections == 20
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+@pytest.mark.parametrize("threads", [1, 8])
+@pytest.mark.usefixtures("trusted")
+def test_handshakes_are_as_few_as_threads(
+    make_gateway: Maker,
+    authority: trustme.CA,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+    version: ssl.TLSVersion,
+) -> None:
+    """A hundred applications of one worker need one TLS handshake; of several threads, one for each at most."""
+    monkeypatch.setattr(gateway_module, "KEEP_SECONDS", 60)
+    context = certified(authority, "127.0.0.1")
+    context.minimum_version = context.maximum_version = version
+    with Server(always(reply()), context) as server, ThreadPoolExecutor(threads) as customers:
+        gateway = make_gateway(server.url)
+        answered = list(customers.map(gateway.apply, [REQUEST] * 100))
+    assert {each.outcome for each in answered} == {Outcome.accepted}
+    assert len(server.requests) == 100
+    assert server.connections <= threads
+
+
+@pytest.mark.parametrize("says_so", [True, False], ids=["close_notify", "closed"])
+@pytest.mark.usefixtures("trusted")
+def test_kept_tls_connection_that_was_closed_is_replaced(
+    make_gateway: Maker, authority: trustme.CA, says_so: bool
+) -> None:
+    """However ZEUS ends a connection that is kept, it is noticed before a byte of the next application leaves."""
+
+    def talk(server: Server, peer: Peer) -> None:
+        server.answer(peer, reply())
+        if says_so:
+            peer.say_goodbye()
+
+    with Server(talk, certified(authority, "127.0.0.1")) as server:
+        gateway = make_gateway(server.url)
+        for count in (1, 2, 3):
+            assert gateway.apply(REQUEST).outcome is Outcome.accepted
+            server.until_ended(count)
+    assert (server.connections, len(server.requests)) == (3, 3)
 
 
 FORK = """

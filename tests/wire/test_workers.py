@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import sqlalchemy as sa
 
 from flask_zeus_cvs.simulator import Simulator
 from tests.conftest import CLIENT_IP
-from tests.wire.sites import at_once, serving, until
+from tests.servers import Server
+from tests.wire import raw_server
+from tests.wire.sites import PATIENCE, at_once, serving, until
 
 
 @pytest.fixture
@@ -73,6 +78,66 @@ def test_twelve_checkouts_do_not_wait_in_line(
     assert [answer.status_code for answer in answers] == [303] * 12
     assert len(zeus_simulator.applications) == 12
     assert took < 6, "twelve seconds would be one after the other"
+
+
+def test_two_hundred_who_wait_hold_no_database_connection(
+    tmp_path: Path, postgresql: Server, closing: ExitStack
+) -> None:
+    """Law 2: while ZEUS keeps 200 customers of one worker waiting, its two database connections are idle in the pool."""
+    uri = postgresql.create()
+    closing.callback(postgresql.drop, uri)
+    answers = threading.Event()
+
+    def talk(zeus: raw_server.Server, peer: raw_server.Peer) -> None:
+        while (request := peer.read_request()) is not None:
+            zeus.requests.append(request)
+            answers.wait(PATIENCE)
+            peer.send(raw_server.echo(request))
+
+    zeus = closing.enter_context(raw_server.Server(talk))
+    settings = {
+        "SQLALCHEMY_DATABASE_URI": uri,
+        "SQLALCHEMY_ENGINE_OPTIONS": {"pool_size": 2, "max_overflow": 0, "pool_timeout": PATIENCE},
+        "ZEUS_CVS_CLIENT_IP": CLIENT_IP,
+        "ZEUS_CVS_ENDPOINT": zeus.url,
+        "ZEUS_CVS_READ_TIMEOUT": 25,
+        "ZEUS_CVS_REQUIRE_HTTPS": False,
+        "ZEUS_CVS_DELIVERY": "deferred",  # nobody but the customers uses the database
+    }
+    site = closing.enter_context(serving(tmp_path, "--threads", "210", **settings))
+    orders = [site.sell(f"A-{number}") for number in range(200)]
+    browser, fields = site.opened(orders[0])
+
+    def apply(order: dict[str, str]) -> int:
+        return requests.post(
+            site.url + order["checkout"],
+            data=fields,
+            cookies=browser.cookies.get_dict(),
+            allow_redirects=False,
+            timeout=PATIENCE,
+        ).status_code
+
+    customers = closing.enter_context(ThreadPoolExecutor(200))
+    closing.callback(answers.set)
+    waiting = [customers.submit(apply, order) for order in orders]
+    until(lambda: len(zeus.requests), 200)
+    assert site.connections() == 0
+    assert set(states(uri)) == {"idle"}
+
+    answers.set()
+    assert [each.result(PATIENCE) for each in waiting] == [303] * 200
+    assert len(zeus.requests) == 200
+    assert set(map(tuple, site.orders().values())) == {("awaiting_payment", 0)}
+
+
+def states(uri: str) -> list[str]:
+    """What each of the others' connections to a PostgreSQL database does."""
+    engine = sa.create_engine(uri, poolclass=sa.NullPool)
+    others = sa.text(
+        "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with engine.connect() as connection:
+        return list(connection.scalars(others))
 
 
 def test_notices_in_earnest(
