@@ -95,7 +95,7 @@ def test_two_hundred_who_wait_hold_no_database_connection(
             peer.send(raw_server.echo(request))
 
     zeus = closing.enter_context(raw_server.Server(talk))
-    settings = {
+    settings: dict[str, Any] = {
         "SQLALCHEMY_DATABASE_URI": uri,
         "SQLALCHEMY_ENGINE_OPTIONS": {"pool_size": 2, "max_overflow": 0, "pool_timeout": PATIENCE},
         "ZEUS_CVS_CLIENT_IP": CLIENT_IP,
