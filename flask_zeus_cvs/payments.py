@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -92,11 +92,6 @@ SWEPT, DELIVERED, SILENCE = "sweep", "deliver", "silence"
 _MATCHED = "flask-zeus-cvs"
 _SILENCE = "ZEUS's notices stay away (%s): the callback may be broken. See flask zeus-cvs check --live"
 _ALPHABET = string.ascii_uppercase + string.digits
-
-#: A payment with its applications, in one statement: each of a customer's requests begins with it.
-_BY_TOKEN = (
-    sa.select(Payment).where(Payment.token == sa.bindparam("token")).options(joinedload(Payment.applications))
-)
 
 
 class Obstacle(StrEnum):
@@ -310,7 +305,7 @@ class Payments:
     def by_token(self, token: str) -> Payment | None:
         """Read one payment with its applications, detached: no connection is held afterwards."""
         return self._database.read(
-            lambda session: session.scalars(_BY_TOKEN, {"token": token}).unique().one_or_none()
+            lambda session: session.scalars(_by_token(), {"token": token}).unique().one_or_none()
         )
 
     def standing(self, payment: Payment) -> Standing:
@@ -1321,6 +1316,16 @@ _REPLACED = frozenset(
         State.CANCELLED_AFTER_CANCEL,
     }
 )
+
+
+@cache
+def _by_token() -> sa.Select[Any]:
+    """A payment with its applications, in one statement: each of a customer's requests begins with it.
+
+    Built when it is first used, as that completes the mappings of all tables.
+    """
+    found = sa.select(Payment).where(Payment.token == sa.bindparam("token"))
+    return found.options(joinedload(Payment.applications))
 
 
 def payments_of(app: Flask) -> Payments:
