@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 import sqlalchemy as sa
@@ -24,7 +24,9 @@ from flask_zeus_cvs.models import Application, Base, Payment
 from flask_zeus_cvs.payments import Payments, payments_of
 from flask_zeus_cvs.protocol.messages import Answer, ApplicationRequest
 from tests import servers
-from tests.servers import Server, Unavailable
+from tests.servers import Program, Redis, Server, Unavailable
+
+P = TypeVar("P", bound=Program)
 
 CLIENT_IP = "1234567890"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -83,7 +85,14 @@ def mariadb() -> Iterator[Server]:
         yield server
 
 
-def started(start: Callable[[], Server]) -> Server:
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    """A Redis of this test's own: it may be killed."""
+    with started(servers.redis) as server:
+        yield server
+
+
+def started(start: Callable[[], P]) -> P:
     """Start a server, or skip for want of it."""
     try:
         return start()

@@ -1,6 +1,6 @@
-"""Database servers of our own, each in a temporary folder and on a Unix socket: to be restarted, frozen and cut.
+"""Servers of our own, each in a temporary folder: to be restarted, frozen and cut.
 
-Nothing of them listens on a network, and nothing is left of them once they are closed.
+Databases listen on a Unix socket, Redis on loopback; nothing is left of them once they are closed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import fcntl
 import importlib
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -18,8 +19,9 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from socket import AF_UNIX, socket
+from socket import AF_UNIX, create_connection, socket
 from typing import IO, Any, ClassVar, Self
 
 import sqlalchemy as sa
@@ -37,75 +39,39 @@ class Unavailable(Exception):
     """The server cannot be started here; the text is what is missing, such as "MariaDB's mariadbd"."""
 
 
-class Server(ABC):
-    """One running server. With ``durable`` it writes to the disk as in earnest; without, it survives crashes only."""
+class Program(ABC):
+    """One running server, whatever it serves."""
 
     #: What the folder's name begins with; short, for the socket's path.
     prefix: ClassVar[str]
-    #: The driver of SQLAlchemy, and the database that is there from the start.
-    driver: ClassVar[str]
-    main: ClassVar[str]
     #: What ends the server as a crash would.
     crash: ClassVar[signal.Signals] = signal.SIGKILL
-    #: What has a database dropped although someone connects again meanwhile.
-    forced: ClassVar[str] = ""
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=self.prefix)).resolve()
         self.log = self.folder / "log"
-        self._durable = durable
         self._owner = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen: list[int] = []
         atexit.register(self.close)
         try:
-            if len(os.fsencode(self.socket)) > LONGEST_SOCKET:
-                raise Unavailable("A folder for temporary files whose path is short enough for a socket")
             self._initialise()
             self.start()
         except BaseException:
             self.close()
             raise
 
-    @property
-    @abstractmethod
-    def socket(self) -> Path:
-        """Where it listens."""
-
-    @abstractmethod
-    def uri(self, database: str) -> str:
-        """The SQLAlchemy URI of one database."""
-
     @abstractmethod
     def _initialise(self) -> None:
-        """Make the data folder. Raises `Unavailable` if the server is not installed."""
+        """Make what it needs in its folder. Raises `Unavailable` if the server is not installed."""
 
     @abstractmethod
     def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start the server's process, in a session of its own so that no Ctrl-C reaches it."""
 
     @abstractmethod
-    def _disconnect(self, admin: sa.Connection, database: str) -> int:
-        """End the connections of one database; returns how many."""
-
-    def create(self) -> str:
-        """Make an empty database; returns its SQLAlchemy URI."""
-        name = f"shop_{secrets.token_hex(6)}"
-        with self._admin() as admin:
-            admin.exec_driver_sql(f"CREATE DATABASE {name}")
-        return self.uri(name)
-
-    def drop(self, uri: str) -> None:
-        """Remove a database, whoever is still connected to it."""
-        name = _database(uri)
-        with self._admin() as admin:
-            self._disconnect(admin, name)
-            admin.exec_driver_sql(f"DROP DATABASE {name} {self.forced}")
-
-    def cut(self, uri: str) -> int:
-        """End every client connection of a database; returns how many there were."""
-        with self._admin() as admin:
-            return self._disconnect(admin, _database(uri))
+    def _answers(self) -> bool:
+        """Tell whether it is there for clients."""
 
     def stop(self) -> None:
         """End the server hard, as a crash would; what was committed is there after `start`."""
@@ -164,6 +130,57 @@ class Server(ABC):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+class Server(Program):
+    """A database server. With ``durable`` it writes to the disk as in earnest; without, it survives crashes only."""
+
+    #: The driver of SQLAlchemy, and the database that is there from the start.
+    driver: ClassVar[str]
+    main: ClassVar[str]
+    #: What has a database dropped although someone connects again meanwhile.
+    forced: ClassVar[str] = ""
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self._durable = durable
+        super().__init__()
+
+    def start(self) -> None:
+        if len(os.fsencode(self.socket)) > LONGEST_SOCKET:
+            raise Unavailable("A folder for temporary files whose path is short enough for a socket")
+        super().start()
+
+    @property
+    @abstractmethod
+    def socket(self) -> Path:
+        """Where it listens."""
+
+    @abstractmethod
+    def uri(self, database: str) -> str:
+        """The SQLAlchemy URI of one database."""
+
+    @abstractmethod
+    def _disconnect(self, admin: sa.Connection, database: str) -> int:
+        """End the connections of one database; returns how many."""
+
+    def create(self) -> str:
+        """Make an empty database; returns its SQLAlchemy URI."""
+        name = f"shop_{secrets.token_hex(6)}"
+        with self._admin() as admin:
+            admin.exec_driver_sql(f"CREATE DATABASE {name}")
+        return self.uri(name)
+
+    def drop(self, uri: str) -> None:
+        """Remove a database, whoever is still connected to it."""
+        name = _database(uri)
+        with self._admin() as admin:
+            self._disconnect(admin, name)
+            admin.exec_driver_sql(f"DROP DATABASE {name} {self.forced}")
+
+    def cut(self, uri: str) -> int:
+        """End every client connection of a database; returns how many there were."""
+        with self._admin() as admin:
+            return self._disconnect(admin, _database(uri))
 
     def _admin(self) -> _Admin:
         return _Admin(self.uri(self.main))
@@ -258,6 +275,7 @@ class MariaDB(Server):
     prefix = "zeus-my-"
     driver = "mariadb+pymysql"
     main = "mysql"
+    _packages = "mariadb-server-core and mariadb-client-core"
     #: Nothing waits for the disk; what the system has taken over outlives the process.
     _careless = (
         "--innodb-flush-log-at-trx-commit=2",
@@ -277,7 +295,7 @@ class MariaDB(Server):
         (self.folder / "tmp").mkdir()
         made = subprocess.run(
             [
-                _command("mariadb-install-db"),
+                _command("mariadb-install-db", self._packages),
                 *("--no-defaults", f"--datadir={self.folder / 'data'}", *self._as_user()),
                 *("--auth-root-authentication-method=normal", "--skip-test-db"),
             ],
@@ -293,7 +311,7 @@ class MariaDB(Server):
         careless = [] if self._durable else self._careless
         return subprocess.Popen(
             [
-                _command("mariadbd"),
+                _command("mariadbd", self._packages),
                 *("--no-defaults", f"--datadir={self.folder / 'data'}", *self._as_user()),
                 *(f"--socket={self.socket}", "--skip-networking", "--skip-name-resolve"),
                 f"--pid-file={self.folder / 'pid'}",
@@ -332,6 +350,51 @@ class MariaDB(Server):
         return 1
 
 
+class Redis(Program):
+    """Redis as Debian packages it, as a broker: in memory alone, so that a crash loses every message."""
+
+    prefix = "zeus-re-"
+
+    @property
+    def url(self) -> str:
+        """Its address, as Celery and others have it."""
+        return f"redis://127.0.0.1:{self._port}/0"
+
+    def _initialise(self) -> None:
+        _command("redis-server", "redis-server")
+        self._port = free_port()
+
+    def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [
+                _command("redis-server", "redis-server"),
+                *("--bind", "127.0.0.1", "--port", str(self._port), "--dir", self.folder),
+                *("--save", "", "--appendonly", "no"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+    def _answers(self) -> bool:
+        try:
+            with create_connection(("127.0.0.1", self._port), 1.0) as plain:
+                plain.sendall(b"PING\r\n")
+                return plain.recv(64) == b"+PONG\r\n"
+        except OSError:
+            return False
+
+
+def free_port() -> int:
+    """Find a port on loopback below those that systems give to whoever calls, so that it is free after a restart."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket() as plain, suppress(OSError):
+            plain.bind(("127.0.0.1", port))
+            return port
+
+
 def postgresql(*, durable: bool = False) -> PostgreSQL:
     """Start a PostgreSQL. Raises `Unavailable`."""
     return PostgreSQL(durable=durable)
@@ -340,6 +403,11 @@ def postgresql(*, durable: bool = False) -> PostgreSQL:
 def mariadb(*, durable: bool = False) -> MariaDB:
     """Start a MariaDB. Raises `Unavailable`."""
     return MariaDB(durable=durable)
+
+
+def redis() -> Redis:
+    """Start a Redis. Raises `Unavailable`."""
+    return Redis()
 
 
 class _Admin:
@@ -363,10 +431,10 @@ def _database(uri: str) -> str:
     return name
 
 
-def _command(name: str) -> str:
+def _command(name: str, packages: str) -> str:
     found = shutil.which(name, path=SEARCHED)
     if found is None:
-        raise Unavailable(f"MariaDB's {name} (Debian's mariadb-server-core and mariadb-client-core)")
+        raise Unavailable(f"{name} (Debian's {packages})")
     return found
 
 

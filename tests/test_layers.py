@@ -103,6 +103,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exceptions",
         "lifecycle",
         "models",
+        "outbox",
         "payments",
         "protocol",
         "staff",

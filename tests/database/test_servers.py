@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from redis import Redis as Client
 
 from tests import servers
 from tests.conftest import started
-from tests.servers import Server, Unavailable
+from tests.servers import Program, Redis, Server, Unavailable
 
 STARTS: list[Callable[..., Server]] = [servers.postgresql, servers.mariadb]
 
@@ -150,11 +152,21 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_what_is_missing_is_named(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where MariaDB is not installed, the reason for skipping says what to install, and no folder stays."""
+@pytest.mark.parametrize(
+    ("start", "named"),
+    [
+        (servers.mariadb, "mariadb-install-db (Debian's mariadb-server-core and mariadb-client-core)"),
+        (servers.redis, "redis-server (Debian's redis-server)"),
+    ],
+    ids=["mariadb", "redis"],
+)
+def test_what_is_missing_is_named(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[], Program], named: str
+) -> None:
+    """Where a server is not installed, the reason for skipping says what to install, and no folder stays."""
     monkeypatch.setattr(servers, "SEARCHED", "")
-    with pytest.raises(Unavailable, match="MariaDB's mariadb-install-db"):
-        servers.mariadb()
+    with pytest.raises(Unavailable, match=f"^{re.escape(named)}$"):
+        start()
     assert list(temporary.iterdir()) == []
 
 
@@ -169,3 +181,12 @@ def test_a_path_too_long_for_a_socket_is_named(
     with pytest.raises(Unavailable, match="short enough for a socket"):
         start()
     assert list(deep.iterdir()) == []
+
+
+def test_a_broker_forgets(redis: Redis) -> None:
+    """Redis comes back at the same address after a crash, and has forgotten what it held: the worst a broker can do."""
+    client = Client.from_url(redis.url)
+    client.rpush("messages", "one")
+    redis.restart()
+    assert client.llen("messages") == 0
+    client.close()

@@ -1,0 +1,69 @@
+"""Celery's processes: each a group of its own, as if it were alone on its machine, and ended as a machine would be."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+#: Seconds that a worker may take to finish what it is at.
+ENDING = 20.0
+
+
+class Worker:
+    """A worker with the processes that it forks, or beat."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def has(self, pid: int) -> bool:
+        """Tell whether a process is one of this worker's."""
+        try:
+            return os.getpgid(pid) == self._process.pid
+        except ProcessLookupError:
+            return False
+
+    def said(self) -> str:
+        """What it has logged."""
+        return self._log.read_text("utf-8")
+
+    def end(self) -> None:
+        """Have it finish what it is at, then end."""
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(ENDING)
+
+    def kill(self) -> None:
+        """End all of its processes at once, as a power failure would."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(ENDING)
+
+
+@contextmanager
+def working(
+    folder: Path, name: str, app: str, environment: Mapping[str, str], *options: str
+) -> Iterator[Worker]:
+    """Run a worker, or beat, until the block ends; ``options`` are Celery's own, the first of them its command."""
+    log = folder / f"celery-{name}.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "--app", app, *options],
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    worker = Worker(process, log)
+    try:
+        yield worker
+        worker.end()
+    finally:
+        worker.kill()
