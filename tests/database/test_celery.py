@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +20,11 @@ from flask_zeus_cvs.exceptions import ConfigurationError
 from flask_zeus_cvs.lifecycle import EventKind
 from flask_zeus_cvs.models import Delivery, DeliveryState
 from tests.conftest import Shop, ShopMaker
-from tests.database.test_background import states
+from tests.database.test_background import states, until
 from tests.database.test_queue import Receiver, events, receive, with_slips
 
+PAGE = (Path(__file__).parents[2] / "docs/15-queues.md").read_text("utf-8")
+SHOP, WORKER, JOB, LINES = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.S | re.M)
 OWN = {"orders.sweep": {"task": "orders.sweep", "schedule": 5.0}}
 
 
@@ -194,3 +198,44 @@ def test_a_celery_app_works_for_one_flask_app(make_shop: ShopMaker, shop: Shop, 
     receive(tested, "04")
     assert len(receiver.calls) == 1
     assert own.tasks[DELIVER_EVENT].apply((receiver.calls[0],)).get()["done"] == 0
+
+
+def test_the_shop_of_the_page_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page on queues shows for Celery is a shop whose beat sweeps, and whose worker knows the tasks."""
+    monkeypatch.setenv("FLASK_ZEUS_CVS_CLIENT_IP", '"1234567890"')
+    monkeypatch.setenv("FLASK_SQLALCHEMY_DATABASE_URI", "sqlite://")
+    page: dict[str, Any] = {}
+    exec(SHOP + WORKER, page)
+    celery = page["celery"]
+    assert set(celery.conf.beat_schedule) == {DELIVER_DUE, EXPIRE}
+    assert {DELIVER_EVENT, DELIVER_DUE, EXPIRE} <= set(celery.tasks)
+    for task in (DELIVER_EVENT, DELIVER_DUE, EXPIRE):
+        assert f"| `{task}` |" in PAGE
+
+
+class AnyQueue:
+    """Stands for RQ, Dramatiq and Huey: works in the thread that hands over."""
+
+    def __init__(self, job: Callable[[int], None]) -> None:
+        self._job = job
+
+    def enqueue(self, job: Callable[[int], None], event_id: int) -> None:
+        job(event_id)
+
+    def send(self, event_id: int) -> None:
+        self._job(event_id)
+
+    __call__ = send
+
+
+@pytest.mark.parametrize("line", LINES.splitlines())
+def test_the_lines_of_the_page_work(shop: Shop, line: str) -> None:
+    """Each of the lines for other queues hands an event over to the job of the page, which delivers it."""
+    receiver = Receiver(shop)
+    page: dict[str, Any] = {"app": shop.app, "zeus": shop.zeus}
+    exec(JOB, page)
+    page["queue"] = page["deliver_event"] = AnyQueue(page["deliver_event"])
+    exec(line, page)
+    receive(shop, "04")
+    until(lambda: states(shop) == [DeliveryState.DONE])
+    assert len(receiver.calls) == 1
