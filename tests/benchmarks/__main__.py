@@ -1,4 +1,4 @@
-"""``make bench``: the callback against the least that could be done; ``ARGS=checkout|imports|sandbox``: the others."""
+"""``make bench``: the callback against the least that could be done; ``ARGS=all|plans|checkout|imports|sandbox``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from types import MappingProxyType
 
 import click
 
-from tests.benchmarks import callback, checkout, imports, sandbox
+from tests.benchmarks import callback, checkout, imports, matrix, plans, sandbox
 
 BENCHMARKS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
     {
+        "all": matrix.main,
         "callback": callback.main,
         "checkout": checkout.main,
         "imports": imports.main,
+        "plans": plans.main,
         "sandbox": sandbox.main,
     }
 )

@@ -6,15 +6,19 @@ and has each statement explained. A plan that reads a whole table of ours, or a 
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import click
 import sqlalchemy as sa
 from flask import Flask
 
@@ -22,11 +26,18 @@ from flask_zeus_cvs.exceptions import UnreadableNotice
 from flask_zeus_cvs.lifecycle import State
 from flask_zeus_cvs.models import Application, Payment
 from flask_zeus_cvs.payments import Payments, payments_of
+from tests.benchmarks import million
+from tests.benchmarks.contestants import CLIENT_IP, OWN, ours, subscriber
+from tests.benchmarks.store import engine_of
+from tests.servers import postgresql
 
-CLIENT_IP = "1234567890"
 #: Rows that the planner is made to believe in.
 MANY = 10_000_000
+#: Notices that are timed, and those before them that are not.
+COUNT, WARM_UP = 150, 30
 _OURS = "zeus_cvs_"
+#: The one table that does not grow: a row for each command.
+SMALL = "zeus_cvs_memos"
 _EXPLAINABLE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
 _BY_INDEX = frozenset({"Index Scan", "Index Only Scan", "Bitmap Index Scan"})
 
@@ -73,14 +84,14 @@ class Plan:
 
 def _fault(node: Mapping[str, Any]) -> str:
     kind, table = node["Node Type"], node.get("Relation Name", "")
-    if kind == "Seq Scan" and table.startswith(_OURS):
+    if kind == "Seq Scan" and table.startswith(_OURS) and table != SMALL:
         return f"reads all of {table}"
     if kind in _BY_INDEX and "Index Cond" not in node and node["Index Name"].find(_OURS) >= 0:
         return f"reads all of {node['Index Name']}"
     return ""
 
 
-@contextmanager
+@contextlib.contextmanager
 def recorded() -> Iterator[list[Statement]]:
     """Collect what any thread of this process sends to a database."""
     seen: dict[str, Statement] = {}
@@ -105,7 +116,7 @@ def plan(connection: sa.Connection, statement: Statement) -> Plan:
     return Plan(statement.text, said[0]["Plan"])
 
 
-@contextmanager
+@contextlib.contextmanager
 def believing(engine: sa.Engine, rows: int = MANY) -> Iterator[sa.Connection]:
     """Give a connection on which the planner takes each table of ours to hold so many rows; undone afterwards.
 
@@ -253,3 +264,91 @@ def _take(payments: Payments, raw: bytes) -> None:
         payments.receive(raw)
     except UnreadableNotice:  # kept, with a review
         return
+
+
+# The command
+
+
+@dataclass(frozen=True)
+class Took:
+    """What first notices of slips that wait took: CPU of this process, and seconds in all."""
+
+    cpu: float
+    p50: float
+    p99: float
+
+
+def timed(app: Flask, count: int) -> Took:
+    """Have an app take so many first notices, one after the other."""
+    with app.app_context():
+        payments = payments_of(app)
+        slips = _Slips(payments)
+        notices = [notice for _ in range(count) for notice in _first(slips)]
+        for raw in notices[:WARM_UP]:
+            payments.receive(raw)
+        spent, each = time.process_time(), []
+        for raw in notices[WARM_UP:]:
+            began = time.perf_counter()
+            payments.receive(raw)
+            each.append(time.perf_counter() - began)
+        spent = time.process_time() - spent
+    return Took(spent / len(each), statistics.median(each), sorted(each)[int(len(each) * 0.99)])
+
+
+def sizes(connection: sa.Connection) -> Iterator[str]:
+    """Write how large each table is, and each of its indexes."""
+    yield f"{'':<44}{'rows':>14}{'MB':>10}{'bytes/row':>11}"
+    for name, rows, size in connection.execute(_SIZES):
+        yield f"{name:<44}{rows:>14,.0f}{size / 2**20:>10,.0f}{size / max(rows, 1):>11,.0f}"
+
+
+_SIZES = sa.text(
+    "SELECT class.relname, greatest(class.reltuples, 0), pg_relation_size(class.oid)"
+    " FROM pg_class AS class LEFT JOIN pg_index ON indexrelid = class.oid"
+    " JOIN pg_class AS main ON main.oid = coalesce(indrelid, class.oid)"
+    r" WHERE main.relname LIKE 'zeus\_cvs\_%' AND class.relkind IN ('r', 'i')"
+    " ORDER BY main.relname, class.relkind DESC, class.relname"
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks plans", description=__doc__)
+    parser.add_argument("--stored", type=int, default=200_000, help="payments that are really stored")
+    parser.add_argument(
+        "--against", type=int, default=50_000, help="payments that the times are compared with"
+    )
+    given = parser.parse_args(arguments)
+    with contextlib.ExitStack() as stack:
+        admin = million.kept() or stack.enter_context(_server())
+        uris = [million.million(admin, count) for count in (given.against, given.stored)]
+        faults = _explain(uris[1])
+        for count, uri in zip((given.against, given.stored), uris, strict=True):
+            took = timed(ours(uri), WARM_UP + COUNT)
+            click.echo(
+                f"{count:>12,} stored: {took.cpu * 1e3:.2f} ms of CPU, p50 {took.p50 * 1e3:.2f} ms,"
+                f" p99 {took.p99 * 1e3:.2f} ms a notice"
+            )
+    return int(faults > 0)
+
+
+@contextlib.contextmanager
+def _server() -> Iterator[str]:
+    with postgresql() as server:
+        yield server.uri(server.main)
+
+
+def _explain(uri: str) -> int:
+    """Print what is stored and the costliest statement of each kind; returns how many statements have a fault."""
+    faults = 0
+    OWN.create_all(engine_of(uri))
+    told = executed(subscriber(uri), lambda payments: payments.deliver_now())
+    with engine_of(uri).connect() as connection:
+        for line in sizes(connection):
+            click.echo(line)
+        for kind, statements in told.items():
+            found = [plan(connection, each) for each in statements]
+            faults += sum(bool(each.faults) for each in found)
+            costliest = max(found, key=lambda each: each.cost)
+            wrong = "; ".join(fault for each in found for fault in each.faults) or "by index only"
+            click.echo(f"{kind:<28}{len(found):>3} statements, cost at most {costliest.cost:>8,.1f}: {wrong}")
+    return faults

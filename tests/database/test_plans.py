@@ -16,7 +16,7 @@ from flask_zeus_cvs import payment_received, sale_confirmed
 from flask_zeus_cvs.models import Base, Delivery, DeliveryState, Payment
 from flask_zeus_cvs.payments import Payments
 from tests.benchmarks import million
-from tests.benchmarks.plans import KINDS, MANY, Plan, Statement, believing, executed, plan, recorded
+from tests.benchmarks.plans import KINDS, MANY, SMALL, Plan, Statement, believing, executed, plan, recorded
 from tests.conftest import Shop, ShopMaker
 from tests.servers import PostgreSQL
 
@@ -111,7 +111,7 @@ def test_each_kind_of_notice_takes_its_own_way(shop: Shop) -> None:
     assert len(set(ways)) == len(ways)
 
 
-@pytest.mark.parametrize("table", [name for name in Base.metadata.tables if name != "zeus_cvs_memos"])
+@pytest.mark.parametrize("table", [name for name in Base.metadata.tables if name != SMALL])
 def test_the_planner_believes_in_ten_million_rows(shop: Shop, table: str) -> None:
     """Else it would read small tables from end to end, and rightly so."""
     everything = Statement(f"TABLE {table}", ())
