@@ -9,7 +9,7 @@ CODE := flask_zeus_cvs example_shop tests
 help:
 	@echo "make demo     run the example shop and the sandbox   (PORT=5000 SANDBOX_PORT=5001)"
 	@echo "make test     run all tests                          (ARGS='-k lawson' for some of them)"
-	@echo "make torture  kill, cut and misbehave; count what is lost (ARGS='--database sqlite --seed 7')"
+	@echo "make torture  kill, cut and misbehave; count what is lost (ARGS='--database sqlite --seed 7', ARGS=--celery)"
 	@echo "make fuzz     throw mutated notices and answers at it (COUNT=200000 SEED=1)"
 	@echo "make bench    the callback against the least that could be done (ARGS='--database sqlite')"
 	@echo "              or ARGS=checkout, ARGS=imports, ARGS=sandbox"

@@ -12,19 +12,36 @@ from pathlib import Path
 
 #: Seconds that a worker may take to finish what it is at.
 ENDING = 20.0
+#: Connections to other workers, which they do without here.
+ALONE = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
 class Worker:
-    """A worker with the processes that it forks, or beat."""
+    """A worker with the processes that it forks, or beat; ``options`` are Celery's own, the first of them its command."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self._process = process
-        self._log = log
+    def __init__(
+        self, folder: Path, name: str, app: str, environment: Mapping[str, str], *options: str
+    ) -> None:
+        self._log = folder / f"celery-{name}.log"
+        with self._log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "celery", "--app", app, *options],
+                env=environment,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def has(self, pid: int) -> bool:
         """Tell whether a process is one of this worker's."""
         try:
-            return os.getpgid(pid) == self._process.pid
+            return os.getpgid(pid) == self.pid
         except ProcessLookupError:
             return False
 
@@ -41,7 +58,7 @@ class Worker:
     def kill(self) -> None:
         """End all of its processes at once, as a power failure would."""
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(ENDING)
 
 
@@ -49,19 +66,8 @@ class Worker:
 def working(
     folder: Path, name: str, app: str, environment: Mapping[str, str], *options: str
 ) -> Iterator[Worker]:
-    """Run a worker, or beat, until the block ends; ``options`` are Celery's own, the first of them its command."""
-    log = folder / f"celery-{name}.log"
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "--app", app, *options],
-            env=environment,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
-    worker = Worker(process, log)
+    """Run a worker, or beat, until the block ends."""
+    worker = Worker(folder, name, app, environment, *options)
     try:
         yield worker
         worker.end()

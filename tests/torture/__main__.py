@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from tests.servers import Server, Unavailable, mariadb, postgresql
+from tests.servers import Redis, Server, Unavailable, mariadb, postgresql, redis
 from tests.torture.run import FULL, SHORT, Place, Report, Size, file_place, run, served_place
 from tests.torture.site import PROCESSES
 
@@ -31,8 +31,19 @@ SHOWN = 10
 @click.option("--notices", type=int, default=None, help=f"Calls of the callback.  [default: {FULL.notices}]")
 @click.option("--payments", type=int, default=None, help=f"[default: {FULL.payments}]")
 @click.option("--short", is_flag=True, help="As make test has it: few notices, few faults.")
+@click.option(
+    "--celery",
+    is_flag=True,
+    help="Two machines sell, two deliver with Celery, and the broker goes away, too.",
+)
 def torture(
-    database: str, seed: int, seeds: int, notices: int | None, payments: int | None, short: bool
+    database: str,
+    seed: int,
+    seeds: int,
+    notices: int | None,
+    payments: int | None,
+    short: bool,
+    celery: bool,
 ) -> None:
     """Kill workers, take the database away and have receivers misbehave while notices flow; then count.
 
@@ -45,30 +56,29 @@ def torture(
     if not PROCESSES.exists():
         raise click.UsageError("Workers can only be found, and killed, on Linux.")
     names = DATABASES if database == "all" else (database,)
-    good = [tortured(name, range(seed, seed + seeds), size) for name in names]
+    good = [tortured(name, range(seed, seed + seeds), size, celery=celery) for name in names]
     sys.exit(0 if all(good) else 1)
 
 
-def tortured(name: str, seeds: range, size: Size) -> bool:
+def tortured(name: str, seeds: range, size: Size, *, celery: bool) -> bool:
     """Run every seed on one kind of database; tells whether nothing was found."""
     with ExitStack() as stack:
-        server = None
-        if name in SERVERS:
-            try:
-                server = stack.enter_context(SERVERS[name]())
-            except Unavailable as error:
-                click.echo(f"{name}: left out, because {error} is missing")
-                return os.environ.get("CI") != "true"
-        good = [one_run(name, server, seed, size) for seed in seeds]
+        try:
+            server = stack.enter_context(SERVERS[name]()) if name in SERVERS else None
+            broker = stack.enter_context(redis()) if celery else None
+        except Unavailable as error:
+            click.echo(f"{name}: left out, because {error} is missing")
+            return os.environ.get("CI") != "true"
+        good = [one_run(name, server, broker, seed, size) for seed in seeds]
         return all(good)
 
 
-def one_run(name: str, server: Server | None, seed: int, size: Size) -> bool:
+def one_run(name: str, server: Server | None, broker: Redis | None, seed: int, size: Size) -> bool:
     """Run one seed and print its table; tells whether nothing was found. What a failed run has left is kept."""
     folder = Path(tempfile.mkdtemp(prefix="zeus-torture-"))
     try:
         with place(folder, server, seed) as where:
-            report = run(where, seed, size, folder)
+            report = run(where, seed, size, folder, broker)
     except KeyboardInterrupt:
         shutil.rmtree(folder)
         raise

@@ -7,14 +7,13 @@ import sqlite3
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from tests.servers import Server
 from tests.torture import journal
-from tests.torture.site import Site
 
 #: Seconds that one waits for a receiver to be at the point where its worker is to be killed.
 PATIENCE = 3.0
@@ -47,7 +46,7 @@ class Fault:
 
 
 class Victim(ABC):
-    """A database that can be taken away from the shop."""
+    """A database, or a broker, that can be taken away from the shop."""
 
     #: What can be done to it.
     kinds: ClassVar[tuple[str, ...]]
@@ -97,22 +96,43 @@ class Served(Victim):
             self._server.thaw()
 
 
+class Machine(Protocol):
+    """What has worker processes: a gunicorn, or a Celery worker."""
+
+    def workers(self) -> list[int]: ...
+
+    def kill(self, worker: int) -> bool: ...
+
+
+class Mortal(Machine, Protocol):
+    """A machine that dies as a whole, and comes back."""
+
+    def die(self) -> list[int]: ...
+
+
 @dataclass
 class Faults:
-    """Brings about what is planned, each when its time has come; faults of the database one after the other."""
+    """Brings about what is planned, each when its time has come; faults of one victim one after the other.
+
+    ``sellers`` take notices. They deliver, too, unless ``deliverers`` do, which ``broker`` tells what.
+    """
 
     planned: list[Fault]
-    site: Site
+    sellers: Sequence[Machine]
     victim: Victim
     journal: Path
     stop: threading.Event
     dice: random.Random
+    deliverers: Sequence[Mortal] = ()
+    broker: Victim | None = None
     outages: list[Outage] = field(default_factory=list)
+    #: When the broker was away, which excuses nothing.
+    broker_outages: list[Outage] = field(default_factory=list)
     kills: list[Kill] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._guard = threading.Lock()
-        self._one_by_one = threading.Lock()
+        self._one_by_one = {each: threading.Lock() for each in (self.victim, self.broker)}
         self._threads: list[threading.Thread] = []
         self.broken: list[str] = []
 
@@ -140,22 +160,30 @@ class Faults:
     def _bring_about(self, fault: Fault) -> None:
         if fault.kind in _WHOM:
             self._kill(_WHOM[fault.kind])
-            return
-        with self._one_by_one:
+        elif fault.kind == DEATH:
+            gone = self.dice.choice(self.deliverers).die()
+            self.kills += [Kill(pid, time.time()) for pid in gone]
+        elif self.broker is not None and fault.kind in self.broker.kinds:
+            self._take_away(self.broker, fault, self.broker_outages)
+        else:
+            self._take_away(self.victim, fault, self.outages)
+
+    def _take_away(self, victim: Victim, fault: Fault, outages: list[Outage]) -> None:
+        with self._one_by_one[victim]:
             began = time.time()
             try:
-                self.victim.suffer(fault.kind, fault.seconds, self.stop)
+                victim.suffer(fault.kind, fault.seconds, self.stop)
             finally:
-                self.outages.append(Outage(fault.kind, began, time.time()))
+                outages.append(Outage(fault.kind, began, time.time()))
 
     def _kill(self, whom: Callable[[Faults], int | None]) -> None:
         pid = whom(self)
-        if pid is not None and self.site.kill(pid):
+        if pid is not None and any(each.kill(pid) for each in (*self.sellers, *self.deliverers)):
             self.kills.append(Kill(pid, time.time()))
 
     def any_worker(self) -> int | None:
-        """Choose one at random."""
-        workers = self.site.workers()
+        """Choose one at random, among those that take notices."""
+        workers = _all(self.sellers)
         return self.dice.choice(workers) if workers else None
 
     def one_that_delivers(self) -> int | None:
@@ -164,10 +192,14 @@ class Faults:
         give_up = time.monotonic() + PATIENCE
         while time.monotonic() < give_up and not self.stop.is_set():
             for entry in journal.read(self.journal, seen):
-                if entry.what == "end" and entry.pid in self.site.workers():
+                if entry.what == "end" and entry.pid in _all(self.deliverers or self.sellers):
                     return entry.pid
             self.stop.wait(0.001)
         return self.any_worker()
+
+
+def _all(machines: Sequence[Machine]) -> list[int]:
+    return [pid for each in machines for pid in each.workers()]
 
 
 #: Whom each kind of kill is for.
@@ -175,3 +207,5 @@ _WHOM: dict[str, Callable[[Faults], int | None]] = {
     "kill": Faults.any_worker,
     "kill in delivery": Faults.one_that_delivers,
 }
+#: The kind of fault that takes a whole machine.
+DEATH = "kill a machine"

@@ -8,14 +8,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.servers import Server
+from tests.servers import Redis, Server
 from tests.torture import journal
-from tests.torture.faults import Fault, Faults, File, Served, Victim
+from tests.torture.crew import Broker, delivering
+from tests.torture.faults import DEATH, Fault, Faults, File, Served, Victim
 from tests.torture.judge import DOUBLED, LOST, WRONG, Evidence, Finding, judge
 from tests.torture.lives import CLIENT_IP, Plan, plan
 from tests.torture.records import Records
@@ -50,12 +51,14 @@ class Size:
 FULL = Size(
     notices=5000,
     payments=1000,
-    kills={"kill": 6, "kill in delivery": 12},
+    kills={"kill": 6, "kill in delivery": 12, DEATH: 4},
     away={
         "restart": (0.0, 1.0, 4.0),
         "cut": (0.0,) * 4,
         "freeze": (2.0, 24.0),
         "lock": (0.5, 1.0, 3.0, 6.0, 24.0),
+        "broker restart": (0.0, 1.0, 4.0, 8.0),
+        "broker freeze": (1.0, 8.0),
     },
     lease=4.0,
     slow=0.001,
@@ -63,8 +66,15 @@ FULL = Size(
 SHORT = Size(
     notices=240,
     payments=60,
-    kills={"kill": 1, "kill in delivery": 2},
-    away={"restart": (0.5,), "cut": (0.0,), "freeze": (), "lock": (0.5, 3.0)},
+    kills={"kill": 1, "kill in delivery": 2, DEATH: 1},
+    away={
+        "restart": (0.5,),
+        "cut": (0.0,),
+        "freeze": (),
+        "lock": (0.5, 3.0),
+        "broker restart": (0.0, 1.0),
+        "broker freeze": (),
+    },
     lease=2.0,
     slow=0.003,
     deadline=180.0,
@@ -107,14 +117,14 @@ class Report:
     findings: tuple[Finding, ...]
 
 
-def run(place: Place, seed: int, size: Size, folder: Path) -> Report:
-    """Play one run; its log, journal and evidence stay in ``folder``."""
+def run(place: Place, seed: int, size: Size, folder: Path, redis: Redis | None = None) -> Report:
+    """Play one run; its logs, journal and evidence stay in ``folder``. With ``redis``, Celery delivers."""
     began = time.monotonic()
     stop = threading.Event()
     alarm = threading.Timer(size.deadline, stop.set)
     alarm.start()
     try:
-        played = Played(place, seed, size, folder, stop)
+        played = Played(place, seed, size, folder, stop, redis)
         played.play()
         if stop.is_set():
             played.trouble.append(Finding(WRONG, f"the run had not ended after {size.deadline:.0f} s"))
@@ -133,6 +143,8 @@ class Played:
     size: Size
     folder: Path
     stop: threading.Event
+    #: The broker, where two machines take notices and two others deliver.
+    redis: Redis | None = None
     plan: Plan = field(init=False)
     tally: Counter[str] = field(default_factory=Counter)
     trouble: list[Finding] = field(default_factory=list)
@@ -146,17 +158,32 @@ class Played:
         self.records.open(self.plan.charges)
 
     def play(self) -> None:
-        with serving(self.folder, self._settings()) as site:
-            self.sender = Sender(site.port, self.stop)
-            self.faults = Faults(
-                self._planned(), site, self.place.victim, self.journal, self.stop, self._dice("kills")
-            )
+        with ExitStack() as stack:
+            sites = [
+                stack.enter_context(serving(self.folder, self._settings()))
+                for _ in range(1 if self.redis is None else 2)
+            ]
+            self.sender = Sender([site.port for site in sites], self.stop)
+            self.faults = self._faults(sites, stack)
             try:
                 self.sender.send_all(self.plan.calls, self.faults.reached)
             finally:
                 self.faults.settle()
             self._resend()
-            self._settle(site)
+            self._settle(sites[0])
+
+    def _faults(self, sites: list[Site], stack: ExitStack) -> Faults:
+        crew = stack.enter_context(delivering(self.folder, sites[0].environment)) if self.redis else ()
+        return Faults(
+            self._planned(),
+            sites,
+            self.place.victim,
+            self.journal,
+            self.stop,
+            self._dice("kills"),
+            deliverers=crew,
+            broker=Broker(self.redis) if self.redis else None,
+        )
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -166,6 +193,7 @@ class Played:
                 "ZEUS_CVS_CLIENT_IP": CLIENT_IP,
                 "ZEUS_CVS_ENDPOINT": "http://127.0.0.1:9/",
                 "ZEUS_CVS_DELIVERY_ATTEMPTS": 4,
+                "ZEUS_CVS_DELIVERY": "background" if self.redis is None else "deferred",
             },
             "journal": str(self.journal),
             "seed": self.seed,
@@ -174,6 +202,7 @@ class Played:
             "poll": 0.3,
             "slow": self.size.slow,
             "wal": self.place.wal,
+            "broker": "" if self.redis is None else self.redis.url,
         }
 
     def _dice(self, purpose: str) -> random.Random:
@@ -182,9 +211,11 @@ class Played:
     def _planned(self) -> list[Fault]:
         """Spread the faults over the time in which notices flow."""
         dice, last = self._dice("faults"), len(self.plan.calls) * 9 // 10
-        kills = [(kind, 0.0) for kind, times in self.size.kills.items() for _ in range(times)]
-        away = [(kind, each) for kind in self.place.victim.kinds for each in self.size.away[kind]]
-        return [Fault(dice.randrange(last // 10, last), kind, seconds) for kind, seconds in kills + away]
+        kinds = self.place.victim.kinds if self.redis is None else (*self.place.victim.kinds, *Broker.kinds)
+        kills = {kind: times for kind, times in self.size.kills.items() if self.redis or kind != DEATH}
+        planned = [(kind, 0.0) for kind, times in kills.items() for _ in range(times)]
+        planned += [(kind, each) for kind in kinds for each in self.size.away[kind]]
+        return [Fault(dice.randrange(last // 10, last), kind, seconds) for kind, seconds in planned]
 
     def _resend(self) -> None:
         """Do as staff do once the database is back: send again, on the gateway's screen, what was not stored."""
@@ -247,6 +278,7 @@ class Played:
         findings = (*judge(evidence), *self.trouble)
         if findings:
             self._keep(evidence, findings)
+        self.tally += Counter(outage.kind for outage in self.faults.broker_outages)
         return Report(figures(evidence, findings, self.tally, seconds), findings)
 
     def _keep(self, evidence: Evidence, findings: tuple[Finding, ...]) -> None:
@@ -291,6 +323,7 @@ def figures(
         "dismissed": tally["dismissed"],
         "workers killed": len(evidence.kills),
         **{f"database {kind}": faults[kind] for kind in ("restart", "cut", "freeze", "lock")},
+        **{kind: tally[kind] for kind in Broker.kinds if tally[kind]},
         "seconds away": round(sum(outage.ended - outage.began for outage in evidence.outages), 1),
         "seconds": round(seconds, 1),
         "lost": kinds[LOST],

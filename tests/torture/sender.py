@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle
 
 from tests.torture.lives import Call, Message
 
@@ -39,11 +40,11 @@ class Sent:
 
 
 class Sender:
-    """Sends calls to one shop from several threads, and remembers each."""
+    """Sends calls to one shop from several threads, to each of its machines in turn, and remembers each."""
 
-    def __init__(self, port: int, stop: threading.Event) -> None:
+    def __init__(self, ports: Iterable[int], stop: threading.Event) -> None:
         self.sent: list[Sent] = []
-        self._port = port
+        self._ports = cycle(ports)
         self._stop = stop
         self._barriers: dict[int, threading.Barrier] = {}
         self._guard = threading.Lock()
@@ -99,7 +100,7 @@ class Sender:
             self._stop.wait(PAUSE)
 
     def _attempt(self, call: Call, *, cut: bool) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=LIMIT)
+        connection = http.client.HTTPConnection("127.0.0.1", next(self._ports), timeout=LIMIT)
         try:
             if call.post:
                 kind = {"Content-Type": "application/x-www-form-urlencoded"}

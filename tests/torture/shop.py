@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from celery import Celery  # type: ignore[import-untyped]
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_zeus_cvs import EventData, EventKind, ZeusCVS, outbox
+from flask_zeus_cvs.contrib.celery import DELIVER_DUE, deliver_with
 from flask_zeus_cvs.models import Delivery, copy_tables
 from flask_zeus_cvs.signals import SIGNALS
 from tests.torture.journal import Journal
@@ -76,6 +78,8 @@ class Torment:
     #: Share of the calls that outlive their lease.
     slow: float
     wal: bool = False
+    #: Where Celery's broker is, if delivering is left to Celery.
+    broker: str = ""
 
 
 @dataclass(frozen=True)
@@ -247,7 +251,20 @@ def create_app() -> Flask:
     with app.app_context():
         set_pragmas(db.engine, wal=torment.wal)
     connect_receivers(app, torment)
+    if torment.broker:
+        leave_to_celery(app, torment)
     return app
+
+
+def leave_to_celery(app: Flask, torment: Torment) -> None:
+    """Have Celery deliver, with sweeps as frequent as the outbox's own looks would be."""
+    celery = app.extensions["celery"] = Celery(app.name, broker=torment.broker, set_as_current=False)
+    celery.conf.update(
+        broker_connection_retry_on_startup=True,
+        beat_max_loop_interval=torment.poll,
+        beat_schedule={DELIVER_DUE: {"task": DELIVER_DUE, "schedule": torment.poll}},
+    )
+    deliver_with(celery, app)
 
 
 def create_tables(uri: str) -> None:

@@ -30,28 +30,23 @@ class Site:
 
     def __init__(self, master: subprocess.Popen[bytes], log: Path, environment: dict[str, str]) -> None:
         self.log = log
+        self.environment = environment
         self._master = master
-        self._environment = environment
         self.port = self._await_port()
 
     def workers(self) -> list[int]:
         """The pids of gunicorn's workers now."""
-        return _children(self._master)
+        return children(self._master.pid)
 
     def kill(self, worker: int) -> bool:
         """Kill one worker at once; False if it is none of ours, or gone."""
-        if worker not in self.workers():
-            return False
-        with suppress(ProcessLookupError):
-            os.kill(worker, signal.SIGKILL)
-            return True
-        return False
+        return worker in self.workers() and kill(worker)
 
     def staff(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run ``flask zeus-cvs …`` as a person of the shop would."""
         return subprocess.run(
             [sys.executable, "-m", "flask", "--app", "tests.torture.shop", "zeus-cvs", *command],
-            env=self._environment,
+            env=self.environment,
             cwd=self.log.parent,
             capture_output=True,
             text=True,
@@ -72,7 +67,7 @@ class Site:
 def serving(folder: Path, settings: dict[str, Any]) -> Iterator[Site]:
     """Run the shop of these settings until the block ends."""
     environment = {**os.environ, "SHOP": json.dumps(settings), "PYTHONPATH": str(ROOT)}
-    log = folder / "gunicorn.log"
+    log = folder / f"gunicorn-{len(list(folder.glob('gunicorn-*')))}.log"
     with log.open("wb") as out:
         master = subprocess.Popen(
             [
@@ -93,11 +88,20 @@ def serving(folder: Path, settings: dict[str, Any]) -> Iterator[Site]:
         _end(master)
 
 
-def _children(process: subprocess.Popen[bytes]) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The pids of a process's children now."""
     with suppress(OSError):
-        listed = (PROCESSES / f"{process.pid}/task/{process.pid}/children").read_text("ascii")
+        listed = (PROCESSES / f"{pid}/task/{pid}/children").read_text("ascii")
         return [int(each) for each in listed.split()]
     return []
+
+
+def kill(pid: int) -> bool:
+    """Kill a process of ours at once; False if it is gone."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        return True
+    return False
 
 
 def _end(master: subprocess.Popen[bytes]) -> None:
@@ -106,7 +110,6 @@ def _end(master: subprocess.Popen[bytes]) -> None:
     try:
         master.wait(ENDING)
     except subprocess.TimeoutExpired:
-        for pid in [*_children(master), master.pid]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for pid in [*children(master.pid), master.pid]:
+            kill(pid)
         master.wait(ENDING)

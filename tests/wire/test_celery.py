@@ -16,11 +16,9 @@ from tests.wire import queue_shop
 from tests.wire.delivery_shop import Books, Desk, paid
 from tests.wire.sites import Site, at_once, environment, serving, until
 from tests.wire.test_delivery import NOT_BEHIND_A_RECEIVER, once, pay
-from tests.workers import Worker, working
+from tests.workers import ALONE, Worker, working
 
 SLIPS = 60
-#: Celery's own connections to the other workers, which it does without.
-ALONE = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
 @pytest.fixture
