@@ -172,6 +172,10 @@ def report() -> list[Payment]:
     ]
     zeus.expire()
     zeus.deliver_now()
+    jobs: list[int] = []
+    zeus.deliver_through(jobs.append)
+    made: int = zeus.deliver_event(jobs[0]).done
+    del made
     health: Health = zeus.health()
     heard_at: datetime | None = health.last_notice_at
     told: dict[str, Any] = health.as_dict()
