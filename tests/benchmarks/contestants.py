@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -76,17 +77,17 @@ def floor(uri: str) -> Flask:
 
 
 def raw(uri: str) -> Flask:
-    """The same two statements on the driver alone, over one connection for each worker."""
+    """The same two statements on the driver alone, over one connection for each thread of a worker."""
     app = Flask(__name__)
     connect, mark = _DRIVERS[make_url(uri).get_backend_name()]
     insert = f"INSERT INTO bench_notices (identity, raw) VALUES ({mark}, {mark})"  # noqa: S608
     update = f"UPDATE bench_payments SET state = {mark} WHERE order_no = {mark}"  # noqa: S608
-    connections: list[Any] = []
+    own = threading.local()
 
     def callback() -> str:
-        if not connections:
-            connections.append(connect(uri))
-        connection = connections[0]
+        if not hasattr(own, "connection"):
+            own.connection = connect(uri)
+        connection = own.connection
         order_no, status = request.args["order_no"], request.args["status"]
         cursor = connection.cursor()
         cursor.execute(insert, (f"{order_no}:{status}", request.query_string))
