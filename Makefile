@@ -12,7 +12,7 @@ help:
 	@echo "make torture  kill, cut and misbehave; count what is lost (ARGS='--database sqlite --seed 7', ARGS=--celery)"
 	@echo "make fuzz     throw mutated notices and answers at it (COUNT=200000 SEED=1)"
 	@echo "make bench    the callback against the least that could be done (ARGS='--database sqlite')"
-	@echo "              or ARGS=checkout, ARGS=imports, ARGS=sandbox"
+	@echo "              or ARGS=all (each table that has a goal), plans (ten million rows), checkout, imports, sandbox"
 	@echo "make texts    gather the customer's texts, bring the translations up to date"
 	@echo "make screenshots   take a picture of every page of the customer's (ARGS='--only lawson', ARGS=--papers)"
 	@echo "make check    lint, formatting, types, and who imports whom"
