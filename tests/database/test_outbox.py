@@ -23,6 +23,7 @@ from flask_zeus_cvs import (
     payment_received,
     review_required,
 )
+from flask_zeus_cvs.clock import JST
 from flask_zeus_cvs.exceptions import LeaseLost
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Payment
 from flask_zeus_cvs.outbox import LEASE, Summary, retry_after
@@ -460,7 +461,7 @@ def test_an_async_receiver_is_awaited(shop: Shop) -> None:
     deadline_near.connect(listen, shop.app)
     _, application = shop.awaiting()
     row = shop.db.session.get_one(Application, application.id)
-    row.pay_limit = datetime.now(UTC).date() + timedelta(days=1)
+    row.pay_limit = datetime.now(JST).date()
     shop.db.session.commit()
     shop.zeus.expire()
     assert len(heard) == 1
