@@ -35,6 +35,8 @@ from tests.servers import postgresql
 MANY = 10_000_000
 #: Notices that are timed, and those before them that are not.
 COUNT, WARM_UP = 150, 30
+#: Payments of which enough wait for these notices.
+LEAST = 50_000
 _OURS = "zeus_cvs_"
 #: The one table that does not grow: a row for each command.
 SMALL = "zeus_cvs_memos"
@@ -315,9 +317,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks plans", description=__doc__)
     parser.add_argument("--stored", type=int, default=200_000, help="payments that are really stored")
     parser.add_argument(
-        "--against", type=int, default=50_000, help="payments that the times are compared with"
+        "--against", type=int, default=LEAST, help="payments that the times are compared with"
     )
     given = parser.parse_args(arguments)
+    if min(given.stored, given.against) < LEAST:
+        parser.error(f"of fewer than {LEAST:,} payments too few wait for a notice")
     with contextlib.ExitStack() as stack:
         admin = million.kept() or stack.enter_context(_server())
         uris = [million.million(admin, count) for count in (given.against, given.stored)]
