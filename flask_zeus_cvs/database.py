@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import queue
 import threading
 import time
 import weakref
@@ -127,22 +128,32 @@ class Database:
         return self._persevere(once)
 
     def write(self, work: Callable[[Session], T], *, repeatable: bool = False) -> T:
+        """Run ``work`` in a session in one transaction and commit, as `transact` does. What it returns stays readable."""
+
+        def in_session(connection: sa.Connection) -> T:
+            with Session(connection, expire_on_commit=False) as session:
+                result = work(session)
+                session.commit()  # the session's part; the transaction is the connection's
+                return result
+
+        return self.transact(in_session, repeatable=repeatable)
+
+    def transact(
+        self, work: Callable[[sa.Connection], T], *, repeatable: bool = False, brings_bound: bool = False
+    ) -> T:
         """Run ``work`` in one transaction and commit; run it again if it lost a race, or its connection.
 
-        ``work`` may thus run several times: it does nothing outside the session. What it returns stays readable.
-        A connection that breaks during the commit is tried again only for work that is ``repeatable``, that is,
-        finds what it has stored already: nobody knows what came of that commit.
+        ``work`` may thus run several times: it does nothing outside the transaction. A connection that breaks during
+        the commit is tried again only for work that is ``repeatable``, that is, finds what it has stored already:
+        nobody knows what came of that commit. Work that ``brings_bound`` sets `BOUND_ON_WAITING` by itself.
         """
 
         def once(turn: _Turn) -> T:
-            with Session(self.engine, expire_on_commit=False) as session:
-                self._prepare(session)
-                result = work(session)
-                session.flush()
+            with self.engine.connect() as connection:
+                self._prepare(connection, brings_bound=brings_bound)
+                result = work(connection)
                 turn.committing = not repeatable
-                session.commit()
-                for say in session.info.get(_AFTERWARDS, ()):
-                    say()
+                connection.commit()
                 return result
 
         return self._persevere(once)
@@ -196,19 +207,22 @@ class Database:
         self._hanging = _alive(self._hanging)
         seconds = within or (ANSWER_WITHIN_HANGING if self._hanging else ANSWER_WITHIN)
         outcome: _Outcome[T] = _Outcome(work)
-        thread = threading.Thread(target=outcome.find, name="zeus-cvs-storing", daemon=True)
+        idle = _IDLE.setdefault(os.getpid(), [])
         try:
-            thread.start()
-        except RuntimeError:  # none is to be had: rather stored without a bound than not stored
+            hand = idle.pop() if idle else _Hand()
+        except IndexError:  # another thread took the last one
+            hand = _Hand()
+        except RuntimeError:  # no thread is to be had: rather stored without a bound than not stored
             return work()
-        thread.join(seconds)
-        if thread.is_alive():
-            if within is None:
-                self._hanging = {*self._hanging, thread}
-            else:
-                self._impatient = {*self._impatient, thread}
-            raise DatabaseAway(seconds)
-        return outcome.told()
+        if hand.do(outcome, seconds):
+            idle.append(hand)
+            return outcome.told()
+        hand.let_go()
+        if within is None:
+            self._hanging = {*self._hanging, hand.thread}
+        else:
+            self._impatient = {*self._impatient, hand.thread}
+        raise DatabaseAway(seconds)
 
     def watch_sessions(
         self, commits: Callable[[Session], None], savepoints: Callable[[sa.Connection, str], None]
@@ -244,17 +258,19 @@ class Database:
                 if not (engine.dialect.name == "sqlite" and _in_memory(engine)):
                     engine.dispose(close=False)
 
-    def _prepare(self, session: Session) -> None:
+    def _prepare(self, connection: sa.Connection, *, brings_bound: bool) -> None:
         """Begin as our transactions do. Whatever the host's isolation level, ours is READ COMMITTED: after waiting
         for a lock we must see what its holder wrote."""
-        if self.is_sqlite:
-            session.execute(_TAKE_WRITE_LOCK)
-            if not is_in_transaction(session.connection()):
+        name = connection.dialect.name
+        if name == "sqlite":
+            connection.execute(_TAKE_WRITE_LOCK)
+            if not is_in_transaction(connection):
                 raise ConfigurationError(_AUTOCOMMIT)
-        elif self.engine.dialect.name == "postgresql":
-            session.execute(_WAIT_NO_LONGER)
-        elif self.engine.dialect.name in _LEVEL_OF_NEXT:
-            session.execute(_READ_COMMITTED)
+        elif name == "postgresql":
+            if not brings_bound:
+                connection.execute(WAIT_NO_LONGER)
+        elif name in _LEVEL_OF_NEXT:
+            connection.execute(_READ_COMMITTED)
 
     def refuse_pending_work(self) -> None:
         """Raise `PendingWorkError` if ``db.session`` holds a lock that we would wait for in vain.
@@ -298,17 +314,48 @@ class _Outcome(Generic[T]):
         self._context = contextvars.copy_context()
         self._results: list[T] = []
         self._error: BaseException | None = None
+        self.is_found = threading.Lock()
+        self.is_found.acquire()
 
     def find(self) -> None:
         try:
             self._results.append(self._context.run(self._work))
         except BaseException as error:
             self._error = error
+        finally:
+            self.is_found.release()
 
     def told(self) -> T:
         if self._error is not None:
             raise self._error
         return self._results[0]
+
+
+class _Hand:
+    """A thread that does one piece of work after the other, for whoever cannot wait without a bound."""
+
+    def __init__(self) -> None:
+        self._todo: queue.SimpleQueue[_Outcome[Any] | None] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._run, name="zeus-cvs-storing", daemon=True)
+        self.thread.start()
+
+    def do(self, outcome: _Outcome[Any], seconds: float) -> bool:
+        """Have a piece of work done; False if that takes longer, and then it goes on."""
+        self._todo.put(outcome)
+        return outcome.is_found.acquire(timeout=seconds)
+
+    def let_go(self) -> None:
+        """End the thread after what it is at."""
+        self._todo.put(None)
+
+    def _run(self) -> None:
+        while (outcome := self._todo.get()) is not None:
+            outcome.find()
+            del outcome  # what it holds is the caller's
+
+
+#: The hands of each process that have nothing to do; a forked child has none.
+_IDLE: dict[int, list[_Hand]] = {}
 
 
 _IN_THIS_PROCESS: weakref.WeakSet[Database] = weakref.WeakSet()
@@ -323,12 +370,6 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
     os.register_at_fork(after_in_child=_notice_fork)
 
 
-def afterwards(session: Session, say: Callable[[], object]) -> None:
-    """Have something said once this transaction of `Database.write` is committed, and not if it is run again."""
-    session.info.setdefault(_AFTERWARDS, []).append(say)
-
-
-_AFTERWARDS = "zeus_cvs_afterwards"
 _AUTOCOMMIT = (
     "The engine of SQLAlchemy commits each statement by itself (AUTOCOMMIT, or SQLite's isolation_level None without "
     "a BEGIN), so what belongs together is not stored together. Remove that from SQLALCHEMY_ENGINE_OPTIONS or "
@@ -338,7 +379,10 @@ _AUTOCOMMIT = (
 #: their drivers set outside of SQLAlchemy's care for connections that have died.
 _LEVEL_OF_NEXT = frozenset({"mariadb", "mysql"})
 _READ_COMMITTED = sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-_WAIT_NO_LONGER = sa.text(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
+#: On PostgreSQL: how long this transaction waits for a lock, as a condition that is always true, for the statement that
+#: locks; and as a statement of its own, for transactions without one.
+BOUND_ON_WAITING = sa.text(f"set_config('lock_timeout', '{PATIENCE}s', true) IS NOT NULL")
+WAIT_NO_LONGER = sa.text(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
 _TAKE_WRITE_LOCK = sa.update(Payment.__table__).where(Payment.id == -1).values(attempts=Payment.attempts)  # type: ignore[arg-type]
 
 

@@ -212,6 +212,8 @@ class Payment(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     #: When the customer's details were taken out of this payment, its applications and its notices.
     purged_at: Mapped[datetime | None]
+    #: Counts what verbs have stored about this payment: it tells whether what was read beside it is as new as it is.
+    revision: Mapped[int] = mapped_column(default=0, server_default="0")
 
     applications: Mapped[list[Application]] = relationship(
         back_populates="payment", order_by="Application.id", lazy="selectin"

@@ -11,6 +11,7 @@ import atexit
 import inspect
 import logging
 import os
+import queue
 import random
 import secrets
 import threading
@@ -18,11 +19,12 @@ import time
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any, cast
 
 import sqlalchemy as sa
 from flask import Flask
@@ -30,9 +32,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, joinedload
 
 from flask_zeus_cvs.clock import now
-from flask_zeus_cvs.database import Database, afterwards, is_in_transaction, lock
+from flask_zeus_cvs.database import Database, is_in_transaction
 from flask_zeus_cvs.exceptions import ConfigurationError, LeaseLost, UnknownDelivery, ZeusCVSError
 from flask_zeus_cvs.handover import Enqueue, Handover
+from flask_zeus_cvs.ledger import Ledger, write
 from flask_zeus_cvs.lifecycle import EventKind, State
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment
 from flask_zeus_cvs.settings import DeliveryMode, FulfillOn, Settings
@@ -54,6 +57,10 @@ POSTPONED = timedelta(minutes=15)
 POLL_SECONDS = 30.0
 #: With ZEUS_CVS_DELIVERY=inline, how long a request goes on with what is due: the rest is for the next one.
 INLINE_SECONDS = 10.0
+#: How many deliveries a process leases to itself as they are appended; further ones are for whoever comes first.
+ROOM = 50
+#: Seconds after which a delivery that was leased so and is not begun is left to whoever comes.
+FRESH_SECONDS = 60.0
 #: How long a process that ends goes on delivering what is due; what is not done then is taken over later.
 EXIT_SECONDS = 5.0
 
@@ -107,20 +114,22 @@ class _Claim:
     """One delivery, leased to this worker."""
 
     delivery_id: int
-    event_id: int
     lease: str
     subscriber: str
     receiver: Receiver
     attempts: int
-    kind: EventKind
     payment_id: int | None
+    application_id: int | None
+    event: EventData
+    #: By the clock that only runs forward, in seconds.
+    leased_at: float
 
     @property
     def facts(self) -> dict[str, Fact]:
         return {
             "delivery": self.delivery_id,
-            "event": self.event_id,
-            "kind": self.kind.value,
+            "event": self.event.id,
+            "kind": self.event.kind.value,
             "payment": self.payment_id,
             "subscriber": self.subscriber,
             "attempts": self.attempts,
@@ -155,10 +164,11 @@ class Outbox:
         self._named: Mapping[str, int] = {}
         self._warned: set[str] = set()
         self._unrecorded: deque[tuple[_Claim, str]] = deque()
+        self._is_due = False
 
     def append(
         self,
-        session: Session,
+        ledger: Ledger,
         kind: EventKind,
         payment: Payment | None,
         *,
@@ -166,49 +176,64 @@ class Outbox:
         notification: Notification | None = None,
         previous_state: State | None = None,
     ) -> Event:
-        """Write one event in the caller's transaction; its deliveries are fixed now, one per subscriber."""
-        event = Event(
-            kind=kind,
-            payment_id=payment.id if payment else None,
-            application_id=application.id if application else None,
-            notification_id=notification.id if notification else None,
+        """Have one event stored in the ledger's transaction; its deliveries are fixed now, one per subscriber.
+
+        They are leased to this process at once if it is to deliver them and has little to do.
+        """
+        event = ledger.tell(
+            kind,
+            payment,
             previous_state=previous_state,
             test=bool(application and application.test),
+            application_id=application,
+            notification_id=notification,
         )
-        names = sorted(SIGNALS[kind].subscribers(self._app))
-        event.deliveries = [Delivery(subscriber=name) for name in names]
-        session.add(event)
-        self._announce(session, event)
-        if kind is EventKind.FULFILLMENT_READY and payment is not None and not names:
-            say = partial(
-                log.error, _NOBODY_SHIPS, payment.id, extra=said(Action.NO_SUBSCRIBER, payment=payment.id)
-            )
-            afterwards(session, say)
+        receivers = SIGNALS[kind].subscribers(self._app)
+        for name in sorted(receivers):
+            self._add_delivery(ledger, event, name, receivers[name])
+        if kind is EventKind.FULFILLMENT_READY and payment is not None and not receivers:
+            extra = said(Action.NO_SUBSCRIBER, payment=payment.id)
+            ledger.afterwards(partial(log.error, _NOBODY_SHIPS, payment.id, extra=extra))
+        if receivers:
+            self._announce(ledger, event)
         return event
 
-    def revive(self, session: Session, payment: Payment) -> None:
-        """Make the payment's shipment due again for those whom it was kept from: what was undone is true again."""
-        self._change(
-            session, payment, EventKind.FULFILLMENT_READY, DeliveryState.OBSOLETE, DeliveryState.PENDING
+    def _add_delivery(self, ledger: Ledger, event: Event, name: str, receiver: Receiver) -> None:
+        if not self._takes_more():
+            ledger.record(Delivery, event_id=event, subscriber=name)
+            ledger.afterwards(self._note_due)
+            return
+        lease = _lease()
+        delivery = ledger.record(Delivery, event_id=event, subscriber=name, attempts=1, **lease)
+        ledger.afterwards(
+            lambda: self._thread.take(_claim_of(delivery, event, receiver, lease=lease["lease"], attempts=1))
         )
 
-    def withdraw(self, session: Session, payment: Payment) -> None:
+    def _takes_more(self) -> bool:
+        """Whether what is appended now can be leased to this process: soon after the commit it is done."""
+        return self._settings.delivery is DeliveryMode.BACKGROUND and self._thread.has_room
+
+    def _note_due(self) -> None:
+        self._is_due = True
+
+    def revive(self, ledger: Ledger, payment: Payment) -> None:
+        """Make the payment's shipment due again for those whom it was kept from: what was undone is true again."""
+        self._change(
+            ledger, payment, EventKind.FULFILLMENT_READY, DeliveryState.OBSOLETE, DeliveryState.PENDING
+        )
+        ledger.afterwards(self._note_due)
+
+    def withdraw(self, ledger: Ledger, payment: Payment) -> None:
         """Keep the payment's expiry from those who have not heard of it: there is a new slip."""
         self._change(
-            session, payment, EventKind.PAYMENT_EXPIRED, DeliveryState.PENDING, DeliveryState.OBSOLETE
+            ledger, payment, EventKind.PAYMENT_EXPIRED, DeliveryState.PENDING, DeliveryState.OBSOLETE
         )
 
     def _change(
-        self, session: Session, payment: Payment, kind: EventKind, before: DeliveryState, after: DeliveryState
+        self, ledger: Ledger, payment: Payment, kind: EventKind, before: DeliveryState, after: DeliveryState
     ) -> None:
-        session.flush()
-        events = sa.select(Event.id).where(Event.payment_id == payment.id, Event.kind == kind)
-        session.execute(
-            sa.update(Delivery)
-            .where(Delivery.event_id.in_(events), Delivery.state == before, Delivery.lease.is_(None))
-            .values(state=after, due_at=now(), attempts=0)
-            .execution_options(synchronize_session=False)
-        )
+        values = {"kind": kind, "before": before, "after": after, "moment": now(), "payment": payment.id}
+        ledger.execute(_CHANGE, values)
 
     def after_commit(self) -> None:
         """Deliver in the way that ZEUS_CVS_DELIVERY names; never raises. Nothing of ours may be locked any more."""
@@ -216,7 +241,8 @@ class Outbox:
             end = time.monotonic() + INLINE_SECONDS
             self.try_to_deliver(lambda: time.monotonic() > end)
         elif self._settings.delivery is DeliveryMode.BACKGROUND:
-            self.start(look=True)
+            look, self._is_due = self._is_due, False
+            self.start(look=look)
 
     def deliver_through(self, enqueue: Enqueue) -> None:
         """Hand each event with deliveries over to the shop's queue; with ZEUS_CVS_DELIVERY=inline, to nobody.
@@ -229,10 +255,10 @@ class Outbox:
         if self._settings.delivery is DeliveryMode.DEFERRED:
             self._handover = Handover(enqueue)
 
-    def _announce(self, session: Session, event: Event) -> None:
-        """Have an event that was appended handed over once it is committed, if somebody is to hear of it."""
-        if self._handover is not None and event.deliveries:
-            afterwards(session, partial(self._hand_over, self._handover, event))
+    def _announce(self, ledger: Ledger, event: Event) -> None:
+        """Have an event handed over once it is committed, if that is who delivers here."""
+        if self._handover is not None:
+            ledger.afterwards(partial(self._hand_over, self._handover, event))
 
     def _hand_over(self, handover: Handover, event: Event) -> None:
         handover.add(event.id)
@@ -419,98 +445,117 @@ class Outbox:
         return [(id_, receivers[kind][name]) for id_, kind, name in rows if name in receivers[kind]]
 
     def _deliver(self, delivery_id: int, receiver: Receiver) -> Summary | None:
-        claim = self._database.write(lambda session: self._claim(session, delivery_id, receiver))
-        if claim is None or isinstance(claim, Summary):
-            return claim
+        claim = write(self._database, lambda ledger: self._claim(ledger, delivery_id, receiver))
+        return self._call(claim) if isinstance(claim, _Claim) else claim
+
+    def deliver_claimed(self, claim: _Claim) -> None:
+        """Deliver what was leased when it was appended; if the database is away, say so and leave it due."""
+        try:
+            if self._may_call(claim):
+                self._call(claim)
+        except Exception as error:
+            self._unrecorded.append((claim, _where(error)))
+            log.error("Delivering failed: %s", _where(error), extra=said(Action.OUTBOX))
+
+    def _may_call(self, claim: _Claim) -> bool:
+        if time.monotonic() - claim.leased_at > FRESH_SECONDS:
+            self.give_back([claim])
+            return False
+        if claim.event.kind not in _LOOKED_AT_AGAIN:
+            return True
+        return write(self._database, lambda ledger: self._look_again(ledger, claim)) is None
+
+    def give_back(self, claims: Iterable[_Claim]) -> None:
+        """End the leases of what was not begun: it is due for whoever comes. Never raises; leases end by themselves."""
+        try:
+            for each in claims:
+                values = {"delivery": each.delivery_id, "token": each.lease, "tried": each.attempts - 1}
+                write(
+                    self._database,
+                    lambda ledger, values=values: ledger.execute(_GIVE_BACK, values),  # type: ignore[misc]
+                )
+        except Exception as error:
+            log.error("Delivering failed: %s", _where(error), extra=said(Action.OUTBOX))
+
+    def _call(self, claim: _Claim) -> Summary:
         began = time.monotonic()
         try:
             with span("deliver", **claim.facts) as seen:
-                self._call(claim)
+                self._tell(claim)
                 seen.note(outcome=DeliveryState.DONE.value)
         except BaseException as error:  # gevent's and asyncio's time-outs are no Exceptions
             if isinstance(error, _ENDS_US) or type(error).__name__ == "GreenletExit":
                 raise
             return self._failed(claim, error)
-        seconds = round(time.monotonic() - began, 3)
-        log.info(
-            "Event %d (%s): %s is done",
-            *(claim.event_id, claim.kind.value, claim.subscriber),
-            extra=said(Action.DELIVER, outcome=DeliveryState.DONE.value, seconds=seconds, **claim.facts),
-        )
+        if log.isEnabledFor(logging.INFO):
+            seconds = round(time.monotonic() - began, 3)
+            log.info(
+                "Event %d (%s): %s is done",
+                *(claim.event.id, claim.event.kind.value, claim.subscriber),
+                extra=said(Action.DELIVER, outcome=DeliveryState.DONE.value, seconds=seconds, **claim.facts),
+            )
         return Summary(done=1)
 
-    def _claim(self, session: Session, delivery_id: int, receiver: Receiver) -> _Claim | Summary | None:
+    def _claim(self, ledger: Ledger, delivery_id: int, receiver: Receiver) -> _Claim | Summary | None:
         """Lease one delivery to this worker; a Summary if it is over without a call, None if another has it."""
-        moment = now()
-        lease = secrets.token_hex(16)
-        taken = session.execute(
-            sa.update(Delivery)
-            .where(Delivery.id == delivery_id, *_claimable(moment))
-            .values(lease=lease, leased_until=moment + LEASE, attempts=Delivery.attempts + 1)
-            .execution_options(synchronize_session=False)
-        )
-        if not taken.rowcount:  # type: ignore[attr-defined]
+        delivery = ledger.get(Delivery, delivery_id)
+        event = ledger.get(Event, delivery.event_id) if delivery is not None else None
+        if delivery is None or event is None:
             return None
-        delivery = session.get_one(Delivery, delivery_id)
-        if self._overtaken(session, delivery.event):
-            delivery.state = DeliveryState.OBSOLETE
-            delivery.lease = delivery.leased_until = None
-            afterwards(session, partial(_say_obsolete, delivery, delivery.event))
-            return Summary(obsolete=1)
-        if self._too_early(delivery.event):
-            delivery.due_at, delivery.attempts = moment + POSTPONED, delivery.attempts - 1
-            delivery.lease = delivery.leased_until = None
+        if event.kind in _LOOKED_AT_AGAIN and event.payment_id is not None:
+            ledger.lock(event.payment_id)
+        lease = _lease()
+        values = {"delivery": delivery_id, "tried": delivery.attempts, "moment": now()}
+        if not ledger.execute(_LEASE, {**values, "token": lease["lease"], "until": lease["leased_until"]}):
             return None
-        if delivery.attempts > self._settings.delivery_attempts:  # its workers died, each time
-            delivery.state, delivery.attempts = DeliveryState.PARKED, delivery.attempts - 1
-            delivery.lease = delivery.leased_until = None
-            delivery.last_error = delivery.last_error or "its process ended during the call"
-            afterwards(
-                session, partial(self._say_parked, delivery.id, delivery.event_id, delivery.subscriber)
-            )
-            return Summary(parked=1)
-        return _Claim(
-            delivery_id,
-            delivery.event_id,
-            lease,
-            delivery.subscriber,
-            receiver,
-            delivery.attempts,
-            delivery.event.kind,
-            delivery.event.payment_id,
-        )
+        claim = _claim_of(delivery, event, receiver, lease=lease["lease"], attempts=delivery.attempts + 1)
+        over = self._look_again(ledger, claim)
+        if over is None and claim.attempts > self._settings.delivery_attempts:  # its workers died, each time
+            return self._park(ledger, delivery)
+        return over or claim
 
-    def _overtaken(self, session: Session, event: Event) -> bool:
-        """Tell, under the payment's lock, whether what the event says has ceased to be true."""
-        if event.kind not in _LOOKED_AT_AGAIN or event.payment_id is None:
-            return False
-        payment = lock(session, event.payment_id)
-        if payment is None:
-            return True
-        if event.kind is EventKind.FULFILLMENT_READY:
+    def _park(self, ledger: Ledger, delivery: Delivery) -> Summary:
+        where = delivery.last_error or "its process ended during the call"
+        ledger.execute(_PARK, {"delivery": delivery.id, "tried": delivery.attempts, "where": where})
+        ledger.afterwards(partial(self._say_parked, delivery.id, delivery.event_id, delivery.subscriber))
+        return Summary(parked=1)
+
+    def _look_again(self, ledger: Ledger, claim: _Claim) -> Summary | None:
+        """Keep from a receiver, under the payment's lock, what has ceased to be true, or cannot be told yet."""
+        if claim.event.kind not in _LOOKED_AT_AGAIN or claim.payment_id is None:
+            return None
+        payment = ledger.lock(claim.payment_id)
+        values: dict[str, Any] = {"delivery": claim.delivery_id, "token": claim.lease}
+        if payment is None or self._overtaken(payment, claim):
+            if ledger.execute(_OBSOLETE, values):
+                ledger.afterwards(partial(_say_obsolete, claim))
+            return Summary(obsolete=1)
+        if claim.event.kind is EventKind.PAYMENT_EXPIRED and not payment.is_over:
+            # The customer is applying again, and nobody knows yet what comes of it.
+            ledger.execute(_POSTPONE, {**values, "tried": claim.attempts - 1, "due": now() + POSTPONED})
+            return Summary()
+        return None
+
+    def _overtaken(self, payment: Payment, claim: _Claim) -> bool:
+        """Tell whether what the event says has ceased to be true of a locked payment."""
+        if claim.event.kind is EventKind.FULFILLMENT_READY:
             return not payment.holds_money
-        if event.kind is EventKind.DEADLINE_NEAR:
-            reminded = session.get_one(Application, event.application_id)
-            return payment.holds_money or reminded.state is not State.AWAITING_PAYMENT
+        if claim.event.kind is EventKind.DEADLINE_NEAR:
+            states = {each.id: each.state for each in payment.applications}
+            return payment.holds_money or states.get(claim.application_id or 0) is not State.AWAITING_PAYMENT
         return payment.holds_money or any(
             each.state is State.AWAITING_PAYMENT for each in payment.applications
         )
 
-    def _too_early(self, event: Event) -> bool:
-        """Tell whether an expiry must wait: the customer is applying again, and nobody knows yet what comes of it."""
-        if event.kind is not EventKind.PAYMENT_EXPIRED or event.payment is None:
-            return False
-        return not event.payment.is_over
-
-    def _call(self, claim: _Claim) -> None:
+    def _tell(self, claim: _Claim) -> None:
         """Call one receiver and mark it done in one transaction of ``db.session``."""
         call = _Call(claim, self)
         self._database.watch_sessions(_before_commit, _before_savepoint)
         with self._app.app_context():
             entered = _CALL.set(call)
             try:
-                event = self._loaded(claim)
-                self._app.ensure_sync(claim.receiver)(self._app, payment=event.payment, event=data_of(event))
+                payment = self._payment_of(claim)
+                self._app.ensure_sync(claim.receiver)(self._app, payment=payment, event=claim.event)
                 call.returned = True
                 self._finish(claim)
             except BaseException:
@@ -520,23 +565,22 @@ class Outbox:
             finally:
                 _CALL.reset(entered)
 
-    def _loaded(self, claim: _Claim) -> Event:
-        """Read the event into ``db.session``; a connection that the database has dropped meanwhile is replaced."""
+    def _payment_of(self, claim: _Claim) -> Payment | None:
+        """Read the payment into ``db.session``; a connection that the database has dropped meanwhile is replaced."""
         session = self._database.db.session()
-        wanted = sa.select(Event).where(Event.id == claim.event_id).options(joinedload(Event.payment))
         try:
-            return session.scalars(wanted).one()
+            return session.scalars(_PAYMENT, {"payment": claim.payment_id}).unique().one_or_none()
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
             session.rollback()
-            return session.scalars(wanted).one()
+            return session.scalars(_PAYMENT, {"payment": claim.payment_id}).unique().one_or_none()
 
     def _finish(self, claim: _Claim) -> None:
         """Mark a delivery done and commit, in whatever session the receiver has left us."""
         session = self._database.db.session()
-        done = {"state": DeliveryState.DONE, "done_at": now(), "last_error": ""}
-        if not _update(session, *_leased_to(claim), lease=None, leased_until=None, **done):
+        done = session.execute(_DONE, {"delivery": claim.delivery_id, "token": claim.lease, "moment": now()})
+        if not done.rowcount:  # type: ignore[attr-defined]
             raise LeaseLost
         session.commit()
 
@@ -590,7 +634,7 @@ class Outbox:
         state = self._database.write(lambda session: self._put_off(session, claim, where))
         if state is not DeliveryState.PARKED:
             return Summary(failed=1)
-        self._say_parked(claim.delivery_id, claim.event_id, claim.subscriber)
+        self._say_parked(claim.delivery_id, claim.event.id, claim.subscriber)
         return Summary(parked=1)
 
     def _say_parked(self, delivery_id: int, event_id: int, subscriber: str) -> None:
@@ -619,19 +663,12 @@ class Outbox:
         return delivery.state
 
 
-def _say_obsolete(delivery: Delivery, event: Event) -> None:
-    facts: dict[str, Fact] = {
-        "delivery": delivery.id,
-        "event": event.id,
-        "kind": event.kind.value,
-        "payment": event.payment_id,
-        "subscriber": delivery.subscriber,
-        "outcome": DeliveryState.OBSOLETE.value,
-    }
+def _say_obsolete(claim: _Claim) -> None:
+    facts: dict[str, Fact] = {**claim.facts, "attempts": None, "outcome": DeliveryState.OBSOLETE.value}
     happened("deliver", **facts)
     log.info(
         "Event %d (%s) was overtaken: %s is not called",
-        *(event.id, event.kind.value, delivery.subscriber),
+        *(claim.event.id, claim.event.kind.value, claim.subscriber),
         extra=said(Action.DELIVER, **facts),
     )
 
@@ -675,6 +712,24 @@ def retry_after(attempts: int) -> timedelta:
     return min(FIRST_RETRY * doubled, LONGEST_RETRY) * random.uniform(1 - JITTER, 1 + JITTER)
 
 
+def _lease() -> dict[str, Any]:
+    return {"lease": secrets.token_hex(16), "leased_until": now() + LEASE}
+
+
+def _claim_of(delivery: Delivery, event: Event, receiver: Receiver, *, lease: str, attempts: int) -> _Claim:
+    return _Claim(
+        delivery_id=delivery.id,
+        lease=lease,
+        subscriber=delivery.subscriber,
+        receiver=receiver,
+        attempts=attempts,
+        payment_id=event.payment_id,
+        application_id=event.application_id,
+        event=data_of(event),
+        leased_at=time.monotonic(),
+    )
+
+
 def _claimable(moment: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         Delivery.state == DeliveryState.PENDING,
@@ -697,6 +752,47 @@ def _leased_to(claim: _Claim) -> tuple[sa.ColumnElement[bool], ...]:
         Delivery.state.in_(_UNFINISHED),
         Delivery.lease == claim.lease,
     )
+
+
+# What is done to one delivery, built once.
+_D = cast(sa.Table, Delivery.__table__).c
+_FREE: Mapping[str, Any] = {"lease": None, "leased_until": None}
+_THIS = sa.update(Delivery.__table__).where(_D.id == sa.bindparam("delivery"))  # type: ignore[arg-type]
+_OURS = _THIS.where(
+    sa.or_(_D.state == DeliveryState.PENDING, _D.state == DeliveryState.PARKED),
+    _D.lease == sa.bindparam("token"),
+)
+_LEASE = _THIS.where(
+    _D.state == DeliveryState.PENDING,
+    _D.due_at <= sa.bindparam("moment"),
+    sa.or_(_D.leased_until.is_(None), _D.leased_until <= sa.bindparam("moment")),
+    _D.attempts == sa.bindparam("tried"),
+).values(lease=sa.bindparam("token"), leased_until=sa.bindparam("until"), attempts=_D.attempts + 1)
+_DONE = _OURS.values(state=DeliveryState.DONE, done_at=sa.bindparam("moment"), last_error="", **_FREE)
+_GIVE_BACK = _OURS.values(attempts=sa.bindparam("tried"), **_FREE)
+_POSTPONE = _OURS.values(attempts=sa.bindparam("tried"), due_at=sa.bindparam("due"), **_FREE)
+_OBSOLETE = _OURS.values(state=DeliveryState.OBSOLETE, **_FREE)
+_PARK = _THIS.values(
+    state=DeliveryState.PARKED, attempts=sa.bindparam("tried"), last_error=sa.bindparam("where"), **_FREE
+)
+#: What waits of one kind of a payment's events, and is not being called.
+_CHANGE = (
+    sa.update(Delivery.__table__)  # type: ignore[arg-type]
+    .where(
+        _D.event_id.in_(
+            sa.select(Event.id).where(
+                Event.payment_id == sa.bindparam("payment"), Event.kind == sa.bindparam("kind")
+            )
+        ),
+        _D.state == sa.bindparam("before"),
+        _D.lease.is_(None),
+    )
+    .values(state=sa.bindparam("after"), due_at=sa.bindparam("moment"), attempts=0)
+)
+#: The payment that a receiver is given.
+_PAYMENT = (
+    sa.select(Payment).where(Payment.id == sa.bindparam("payment")).options(joinedload(Payment.applications))
+)
 
 
 def _parked() -> sa.ColumnElement[bool]:
@@ -759,20 +855,32 @@ class _Background:
         deliverer = self._here.deliverer
         return deliverer is not None and deliverer.thread.is_alive()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the thread would soon come to what it is given."""
+        deliverer = self._here.deliverer
+        return deliverer is not None and deliverer.thread.is_alive() and deliverer.todo.qsize() < ROOM
+
+    def take(self, claim: _Claim) -> None:
+        """Have the thread deliver what is leased to this process; if it has ended meanwhile, the lease ends, too."""
+        deliverer = self._here.deliverer
+        if deliverer is None or not deliverer.take(claim):
+            self._outbox.give_back([claim])
+
     def wake(self, *, look: bool) -> None:
         """Start the thread if this process has none, which then looks at once; ``look``: have it look in any case."""
         here = self._here
         deliverer = here.deliverer
         if deliverer is not None and deliverer.thread.is_alive():
             if look:
-                deliverer.called.set()
+                deliverer.call()
         elif here.starting.acquire(blocking=False):  # else another starts it now, and then it looks
             try:
                 if here.deliverer is deliverer:
                     here.deliverer = _Deliverer(self._outbox, self._name)
                     here.deliverer.thread.start()
                 elif here.deliverer is not None:  # started in the meantime
-                    here.deliverer.called.set()
+                    here.deliverer.call()
             finally:
                 here.starting.release()
 
@@ -793,25 +901,59 @@ class _Process:
 
 
 class _Deliverer:
-    """Delivers when it is called, and every `POLL_SECONDS`."""
+    """Delivers what it is given, and looks for what is due when it is called, and every `POLL_SECONDS`."""
 
     def __init__(self, outbox: Outbox, name: str) -> None:
         self._outbox = outbox
         self._end: float | None = None
-        self.called = threading.Event()
-        self.called.set()
+        self._closing = threading.Lock()
+        self._is_closed = False
+        #: What is leased to this process; None: look for what is due.
+        self.todo: queue.SimpleQueue[_Claim | None] = queue.SimpleQueue()
+        self._is_called = False
+        self.call()
         # No subclass of Thread: gevent, which replaces threads after we were imported, would never see it end.
         self.thread = threading.Thread(target=self._run, name=f"zeus-cvs-{name}", daemon=True)
 
+    def call(self) -> None:
+        """Have the thread look for what is due; many calls before it does so are one."""
+        if not self._is_called:
+            self._is_called = True
+            self.todo.put(None)
+
+    def take(self, claim: _Claim) -> bool:
+        """Deliver this soon; False if the thread has ended."""
+        with self._closing:
+            if not self._is_closed:
+                self.todo.put(claim)
+            return not self._is_closed
+
     def _run(self) -> None:
         looked_at = time.monotonic()
-        while self._end is None or self.called.is_set():  # called in the end: once more
-            self.called.wait(POLL_SECONDS)
-            self.called.clear()
+        while self._end is None or not (self._is_over() or self.todo.empty()):
+            claim = self._next()
+            if claim is not None:
+                self._outbox.deliver_claimed(claim)
+                continue
+            self._is_called = False
             self._outbox.try_to_deliver(self._is_over)
             if time.monotonic() - looked_at >= POLL_SECONDS and self._end is None:
                 looked_at = time.monotonic()
                 self._outbox.name_stranded()
+        self._close()
+
+    def _next(self) -> _Claim | None:
+        try:
+            return self.todo.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            return None
+
+    def _close(self) -> None:
+        """Leave to others what this thread did not come to."""
+        with self._closing:
+            self._is_closed = True
+        left = [self.todo.get() for _ in range(self.todo.qsize())]
+        self._outbox.give_back([each for each in left if each is not None])
 
     def _is_over(self) -> bool:
         return self._end is not None and time.monotonic() >= self._end
@@ -819,7 +961,7 @@ class _Deliverer:
     def stop(self, seconds: float) -> None:
         """Deliver what is due for so long, and wait for the end of it; who is called then is left to it."""
         self._end = time.monotonic() + seconds
-        self.called.set()
+        self.todo.put(None)
         self.thread.join(seconds)
 
 

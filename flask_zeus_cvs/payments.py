@@ -14,7 +14,7 @@ import secrets
 import string
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -31,7 +31,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from flask_zeus_cvs.clock import JST, now
 from flask_zeus_cvs.customer import Customer, checked, normalize
-from flask_zeus_cvs.database import Database, afterwards, lock, must_begin_anew, note_lock, quoting_nothing
+from flask_zeus_cvs.database import Database, lock, must_begin_anew, note_lock, quoting_nothing
 from flask_zeus_cvs.exceptions import (
     ConfigurationError,
     CreatedMeanwhile,
@@ -48,6 +48,7 @@ from flask_zeus_cvs.exceptions import (
 )
 from flask_zeus_cvs.gateway import Gateway, refuse_late_patch
 from flask_zeus_cvs.handover import Enqueue
+from flask_zeus_cvs.ledger import Ledger, write
 from flask_zeus_cvs.lifecycle import (
     AFTER_CANCEL,
     HOLDS_MONEY,
@@ -117,6 +118,18 @@ class Receipt:
     repeat: bool = False
     payment_id: int | None = None
     application_id: int | None = None
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A notice in its ledger; what became of it can be told once it is stored."""
+
+    row: Notification
+    repeat: bool = False
+
+    def receipt(self) -> Receipt:
+        row = self.row
+        return Receipt(row.id, row.verdict, self.repeat, row.payment_id, row.application_id)
 
 
 @dataclass(frozen=True)
@@ -362,9 +375,9 @@ class Payments:
         self._database.refuse_pending_work()
         payment_id = _id_of(payment)
         with span("submit", payment=payment_id, store=offered.value) as seen:
-            application_id, request = self._database.write(
-                lambda session: self._begin(session, payment_id, customer, offered)
-            )
+            application_id, request = write(
+                self._database, lambda ledger: self._begin(ledger, payment_id, customer, offered)
+            )()
             seen.note(application=application_id)
             if request is not None:
                 self._send(request, application_id, seen)
@@ -392,20 +405,21 @@ class Payments:
         return customer, Store(store)
 
     def _begin(
-        self, session: Session, payment_id: int, customer: Customer, store: Store
-    ) -> tuple[int, ApplicationRequest | None]:
-        """Add a `SUBMITTING` application; without a request if there is one already that stands in its place."""
-        if (
-            session.get(Payment, payment_id) is None
-        ):  # to lock it, MariaDB would wait for the caller who added it
-            raise PendingWorkError(_NOT_THERE)
-        payment = lock(session, payment_id)
+        self, ledger: Ledger, payment_id: int, customer: Customer, store: Store
+    ) -> Callable[[], tuple[int, ApplicationRequest | None]]:
+        """Add a `SUBMITTING` application; without a request if there is one already that stands in its place.
+
+        What is returned tells its id, which it has once it is stored.
+        """
+        if self._database.is_mariadb and ledger.get(Payment, payment_id) is None:
+            raise PendingWorkError(_NOT_THERE)  # to lock it, MariaDB would wait for the caller who added it
+        payment = ledger.lock(payment_id)
         if payment is None:
             raise PendingWorkError(_NOT_THERE)
         obstacle, leading = self.obstacle(payment), payment.application
         if obstacle in _UNDER_WAY and leading is not None:
-            return leading.id, None
-        if obstacle is None and leading is not None and _is_under_review(session, payment.id):
+            return lambda: (leading.id, None)
+        if obstacle is None and any(each.resolved_at is None for each in ledger.reviews(payment)):
             obstacle = Obstacle.REVIEW
         if obstacle is not None:
             raise NotPayable(obstacle)
@@ -419,11 +433,11 @@ class Payments:
             test=request.test,
             answer_due_at=now() + timedelta(seconds=self.settings.gateway_seconds + ANSWER_SLACK),
         )
+        ledger.link(ledger.add(application), payment_id=payment)
         payment.applications.append(application)
         payment.attempts += 1
         payment.purged_at = None
-        session.flush()
-        return application.id, request
+        return lambda: (application.id, request)
 
     def _request(self, payment: Payment, customer: Customer, store: Store, sendid: str) -> ApplicationRequest:
         return ApplicationRequest(
@@ -449,7 +463,7 @@ class Payments:
         began = time.monotonic()
         answer = self._ask(request, application_id)
         seconds = round(time.monotonic() - began, 3)
-        self._database.write(lambda session: self._settle(session, application_id, answer))
+        write(self._database, lambda ledger: self._settle(ledger, application_id, answer))
         outcome = (answer.outcome if isinstance(answer, Answer) else answer).value
         seen.note(outcome=outcome)
         log.info(
@@ -478,30 +492,29 @@ class Payments:
             )
         return answer
 
-    def _settle(self, session: Session, application_id: int, answer: Answer | Input) -> None:
+    def _settle(self, ledger: Ledger, application_id: int, answer: Answer | Input) -> None:
         """Store what came of the POST: an answer fills blanks and never lowers a state that a notice has set."""
-        application = _locked_application(session, application_id)
+        application = ledger.lock_of(application_id)
         before = application.order_no
         given = answer if isinstance(answer, Input) else _INPUT_OF[answer.outcome]
         if isinstance(answer, Answer) and given is not Input.UNKNOWN:
-            self._fill_from_answer(session, application, answer)
-        self._step(session, application, given, ReviewReason.ANSWER_CONTRADICTS)
+            self._fill_from_answer(ledger, application, answer)
+        self._step(ledger, application, given, ReviewReason.ANSWER_CONTRADICTS)
         if application.order_no != before:
-            self._take_waiting(session, application)
+            self._take_waiting(ledger, application)
 
-    def _fill_from_answer(self, session: Session, application: Application, answer: Answer) -> None:
-        if answer.order_no and not self._may_bind(session, application, answer.order_no):
-            self._review(session, ReviewReason.ORDER_NO_DIFFERS, application.payment, application)
+    def _fill_from_answer(self, ledger: Ledger, application: Application, answer: Answer) -> None:
+        if answer.order_no and not self._may_bind(ledger, application, answer.order_no):
+            self._review(ledger, ReviewReason.ORDER_NO_DIFFERS, application.payment, application)
             return
         application.order_no = application.order_no or answer.order_no or None
         application.parameter = application.parameter or answer.parameter
         _fill_blanks(application, answer)
 
-    def _may_bind(self, session: Session, application: Application, order_no: str) -> bool:
+    def _may_bind(self, ledger: Ledger, application: Application, order_no: str) -> bool:
         if application.order_no is not None:
             return application.order_no == order_no
-        owner = session.scalar(sa.select(Application.id).where(Application.order_no == order_no))
-        return owner is None or owner == application.id
+        return ledger.application_id(order_no) in (None, application.id)
 
     # --- receive ---------------------------------------------------------------------------------
 
@@ -525,8 +538,9 @@ class Payments:
         return receipt
 
     def _store(self, notice: Notice, source: str) -> Receipt:
-        receipt = self._database.write(lambda session: self._take(session, notice, source), repeatable=True)
-        if not receipt.repeat:
+        taken = write(self._database, lambda ledger: self._take(ledger, notice, source), repeatable=True)
+        receipt = taken.receipt()
+        if receipt.verdict is Verdict.WAITING and not receipt.repeat:
             self._look_again(notice.order_no)
         return receipt
 
@@ -539,9 +553,12 @@ class Payments:
         """
         self._database.refuse_pending_work()
         notices = [Notice.parse(raw, self.settings.callback_encoding) for raw in missed]
-        receipts = self._database.write(
-            lambda session: [self._take_missed(session, each, source) for each in notices], repeatable=True
+        taken = write(
+            self._database,
+            lambda ledger: [self._take_missed(ledger, each, source) for each in notices],
+            repeatable=True,
         )
+        receipts = [each.receipt() if each is not None else None for each in taken]
         for notice, receipt in zip(notices, receipts, strict=True):
             if receipt is None:
                 continue
@@ -550,24 +567,11 @@ class Payments:
                 self._look_again(notice.order_no)
         return receipts
 
-    def _take_missed(self, session: Session, notice: Notice, source: str) -> Receipt | None:
-        payment_id = self._payment_of(session, notice)
-        payment = lock(session, payment_id) if payment_id is not None else None
-        if payment is not None and self._has_passed(session, payment, notice):
+    def _take_missed(self, ledger: Ledger, notice: Notice, source: str) -> _Taken | None:
+        payment, _ = ledger.lock_for_notice(notice.order_no, notice.sendid, notice.identity)
+        if payment is not None and ledger.has_been_told(payment, notice.order_no, _this_or_next(notice)):
             return None
-        return self._take(session, notice, source)
-
-    def _has_passed(self, session: Session, payment: Payment, notice: Notice) -> bool:
-        """Tell whether a notice of a locked payment is here already, or one that follows it."""
-        given = Input(notice.status)
-        past = [given, *(each for each, before in TOLD_BEFORE.items() if given in before)]
-        known = sa.select(Notification.id).where(
-            Notification.payment_id == payment.id,
-            Notification.order_no == notice.order_no,
-            Notification.status.in_(past),
-            sa.or_(Notification.money == payment.amount, Notification.money.is_(None)),
-        )
-        return session.scalar(known.limit(1)) is not None
+        return self._take(ledger, notice, source)
 
     def keep_unreadable(self, error: UnreadableNotice, source: str = "callback") -> None:
         """Keep the bytes of a notice that cannot be acted on, with a review; commits. A repeat is only counted.
@@ -577,16 +581,11 @@ class Payments:
         raw = error.raw[:MAX_RAW]
         identity = hashlib.sha256(b"unreadable:" + raw).hexdigest()
 
-        def keep(session: Session) -> Receipt:
-            known = self._repeated(session, identity)
-            if known is not None:
-                return _receipt(known, repeat=True)
-            row = Notification(identity=identity, raw=raw, source=source, verdict=Verdict.UNREADABLE)
-            session.add(row)
-            self._review(session, ReviewReason.UNREADABLE, None, None, row)
-            return _receipt(row)
+        def keep(ledger: Ledger) -> _Taken:
+            about = {"raw": raw, "source": source, "verdict": Verdict.UNREADABLE}
+            return self._keep(ledger, identity, about, ReviewReason.UNREADABLE)
 
-        kept = self._database.bounded(lambda: self._database.write(keep, repeatable=True))
+        kept = self._database.bounded(lambda: write(self._database, keep, repeatable=True)).receipt()
         facts = {"verdict": kept.verdict.value, "repeat": kept.repeat}
         happened("receive", **facts)
         log.info(
@@ -597,83 +596,38 @@ class Payments:
         )
         self._outbox.after_commit()
 
-    def _repeated(self, session: Session, identity: str) -> Notification | None:
-        """Count a repeat of a notice that is kept already."""
-        known = session.scalar(
-            sa.select(Notification).where(Notification.identity == identity).with_for_update()
-        )
-        if known is not None:
-            known.times += 1
-            known.last_at = now()
-        return known
-
-    def _take(self, session: Session, notice: Notice, source: str) -> Receipt:
+    def _take(self, ledger: Ledger, notice: Notice, source: str) -> _Taken:
         if notice.clientip and notice.clientip != self.settings.client_ip:
             identity = hashlib.sha256(f"{notice.clientip}:{notice.identity}".encode()).hexdigest()
-            return self._keep(session, notice, identity, source, ReviewReason.FOREIGN_MERCHANT)
-        payment_id = self._payment_of(session, notice)
-        if payment_id is None:
-            return self._keep(session, notice, notice.identity, source, ReviewReason.UNKNOWN_ORDER)
-        payment = lock(session, payment_id)
+            about = {**_as_row(notice, source), "verdict": Verdict.REVIEW}
+            return self._keep(ledger, identity, about, ReviewReason.FOREIGN_MERCHANT)
+        identity = notice.identity
+        payment, known = ledger.lock_for_notice(notice.order_no, notice.sendid, identity)
         if payment is None:
-            raise LookupError("the payment of an application is gone")
-        known = self._repeated(session, notice.identity)
-        if known is not None and known.verdict is not Verdict.WAITING:
-            self._look_at_repeat(session, payment, notice, known)
-            return _receipt(known, repeat=True)
-        if known is not None:
-            return self._apply_waiting(session, payment, notice, known)
-        return self._apply(session, payment, notice, self._new_row(session, notice, notice.identity, source))
+            return self._keep(ledger, identity, _as_row(notice, source), ReviewReason.UNKNOWN_ORDER)
+        if known is None:
+            row = ledger.record(Notification, identity=identity, **_as_row(notice, source))
+            return self._apply(ledger, payment, notice, row)
+        _count_repeat(known)
+        if known.verdict is Verdict.WAITING:
+            return self._apply_waiting(ledger, payment, notice, known)
+        self._look_at_repeat(ledger, payment, notice, known)
+        return _Taken(known, repeat=True)
 
-    def _payment_of(self, session: Session, notice: Notice) -> int | None:
-        """Find whose notice it is: by order_no, else by sendid."""
-        if notice.order_no:
-            found = session.scalar(
-                sa.select(Application.payment_id).where(Application.order_no == notice.order_no)
-            )
-            if found is not None:
-                return found
-        if not notice.sendid:
-            return None
-        return session.scalar(
-            sa.select(Application.payment_id).where(Application.sendid == notice.sendid).limit(1)
-        )
-
-    def _new_row(self, session: Session, notice: Notice, identity: str, source: str) -> Notification:
-        row = Notification(
-            identity=identity,
-            raw=notice.raw[:MAX_RAW],
-            source=source,
-            verdict=Verdict.WAITING,
-            status=notice.status.value,
-            order_no=notice.order_no,
-            sendid=notice.sendid,
-            money=notice.money,
-            faults=",".join(notice.faults),
-        )
-        session.add(row)
-        session.flush()
-        return row
-
-    def _keep(
-        self, session: Session, notice: Notice, identity: str, source: str, reason: ReviewReason
-    ) -> Receipt:
+    def _keep(self, ledger: Ledger, identity: str, about: Mapping[str, Any], reason: ReviewReason) -> _Taken:
         """Keep a notice that belongs to no payment of ours, with a review; a repeat is only counted."""
-        known = self._repeated(session, identity)
+        known = ledger.notification(identity)
         if known is not None:
-            return _receipt(known, repeat=True)
-        row = self._new_row(session, notice, identity, source)
-        if reason is not ReviewReason.UNKNOWN_ORDER:
-            row.verdict = Verdict.REVIEW
-        self._review(session, reason, None, None, row)
-        return _receipt(row)
+            _count_repeat(known)
+            return _Taken(known, repeat=True)
+        row = ledger.record(Notification, identity=identity, **about)
+        self._review(ledger, reason, None, None, row)
+        return _Taken(row)
 
-    def _look_at_repeat(
-        self, session: Session, payment: Payment, notice: Notice, known: Notification
-    ) -> None:
+    def _look_at_repeat(self, ledger: Ledger, payment: Payment, notice: Notice, known: Notification) -> None:
         """Raise one review if money is told of again after it was taken back, or taken back again after a person's
         decision that it is there; any other repeat means nothing."""
-        application = session.get(Application, known.application_id) if known.application_id else None
+        application = _find(payment, known.application_id)
         if application is None:
             return
         given, state = Input(notice.status), application.state
@@ -683,24 +637,24 @@ class Payments:
             reason = ReviewReason.CANCELLED_AGAIN
         else:
             return
-        asked = sa.select(Review.id).where(Review.notification_id == known.id, Review.reason == reason)
-        if session.scalar(asked.limit(1)) is None:
-            self._review(session, reason, payment, application, known)
+        asked = [each.reason for each in ledger.reviews(payment) if each.notification_id == known.id]
+        if reason not in asked:
+            self._review(ledger, reason, payment, application, known)
 
-    def _apply(self, session: Session, payment: Payment, notice: Notice, row: Notification) -> Receipt:
-        row.payment_id = payment.id
+    def _apply(self, ledger: Ledger, payment: Payment, notice: Notice, row: Notification) -> _Taken:
+        ledger.link(row, payment_id=payment)
         payment.purged_at = None  # it names the customer again
         if notice.money is not None and notice.money != payment.amount:
             row.verdict = Verdict.REVIEW
-            self._review(session, ReviewReason.WRONG_AMOUNT, payment, None, row)
-            return _receipt(row)
+            self._review(ledger, ReviewReason.WRONG_AMOUNT, payment, None, row)
+            return _Taken(row)
         known = {each.order_no for each in payment.applications}
-        application = self._application_for(session, payment, notice, row)
+        application = self._application_for(ledger, payment, notice, row)
         bound = application.order_no not in known
-        row.application_id = application.id
+        ledger.link(row, application_id=application)
         _fill_blanks(application, notice)
         before = application.state
-        reviewed = self._step(session, application, Input(notice.status), ReviewReason.OUT_OF_ORDER, row)
+        reviewed = self._step(ledger, application, Input(notice.status), ReviewReason.OUT_OF_ORDER, row)
         row.verdict = (
             Verdict.REVIEW
             if reviewed
@@ -709,11 +663,12 @@ class Payments:
             else Verdict.NO_EFFECT
         )
         if bound:
-            self._take_waiting(session, application)
-        return _receipt(row)
+            self._take_waiting(ledger, application)
+            ledger.afterwards(partial(self._look_again, notice.order_no))
+        return _Taken(row)
 
     def _application_for(
-        self, session: Session, payment: Payment, notice: Notice, row: Notification
+        self, ledger: Ledger, payment: Payment, notice: Notice, row: Notification
     ) -> Application:
         """Find, bind or add the application that a notice of this payment speaks of (law 12)."""
         for each in payment.applications:
@@ -728,14 +683,14 @@ class Payments:
         if unbound and not old_slip:
             unbound[-1].order_no = notice.order_no
             return unbound[-1]
-        reissued = self._reissue(session, payment, notice, family[-1])
+        reissued = self._reissue(ledger, payment, notice, family[-1])
         if not old_slip:
             replaced = [each for each in family if each.state not in _REPLACED]
             if replaced:
-                self._step(session, replaced[-1], Input.SUPERSEDED, ReviewReason.REISSUED_WITH_MONEY, row)
+                self._step(ledger, replaced[-1], Input.SUPERSEDED, ReviewReason.REISSUED_WITH_MONEY, row)
         return reissued
 
-    def _reissue(self, session: Session, payment: Payment, notice: Notice, model: Application) -> Application:
+    def _reissue(self, ledger: Ledger, payment: Payment, notice: Notice, model: Application) -> Application:
         """Add the application that someone made on ZEUS's screen; it does not count as an attempt."""
         moment = now()
         application = Application(
@@ -749,8 +704,8 @@ class Payments:
             created_at=moment,
             answer_due_at=moment,
         )
+        ledger.link(ledger.add(application), payment_id=payment)
         payment.applications.append(application)
-        session.flush()
         return application
 
     def _look_again(self, order_no: str) -> None:
@@ -778,49 +733,35 @@ class Payments:
         asked = sa.select(Review.notification_id).where(Review.reason == ReviewReason.UNKNOWN_ORDER)
         return found.where(Notification.id.in_(asked))
 
-    def _take_one_waiting(self, session: Session, notification_id: int) -> bool:
-        row = session.get_one(Notification, notification_id)
-        application_id = session.scalar(sa.select(Application.id).where(Application.order_no == row.order_no))
+    def _take_one_waiting(self, ledger: Ledger, notification_id: int) -> bool:
+        row = ledger.get(Notification, notification_id)
+        application_id = ledger.application_id(row.order_no) if row is not None else None
         if application_id is None:
             return False
-        self._take_waiting(session, _locked_application(session, application_id))
+        self._take_waiting(ledger, ledger.lock_of(application_id))
         return True
 
-    def _take_waiting(self, session: Session, application: Application) -> None:
+    def _take_waiting(self, ledger: Ledger, application: Application) -> None:
         """Take the notices that came before anybody knew the application's order number; its payment is locked."""
         if application.order_no is None:
             return
-        session.flush()
-        waiting = session.scalars(
-            sa.select(Notification)
-            .where(Notification.order_no == application.order_no, Notification.verdict == Verdict.WAITING)
-            .order_by(Notification.id)
-            .with_for_update()
-            .execution_options(populate_existing=True)
-        ).all()
-        for row in waiting:
+        for row in ledger.waiting(application.order_no):
             notice = Notice.parse(row.raw, self.settings.callback_encoding)
-            self._apply_waiting(session, application.payment, notice, row)
+            self._apply_waiting(ledger, application.payment, notice, row)
 
-    def _apply_waiting(
-        self, session: Session, payment: Payment, notice: Notice, row: Notification
-    ) -> Receipt:
+    def _apply_waiting(self, ledger: Ledger, payment: Payment, notice: Notice, row: Notification) -> _Taken:
         """Apply a notice whose order number has become known, and close the review that asked about it."""
-        receipt = self._apply(session, payment, notice, row)
-        asked = sa.select(Review).where(
-            Review.notification_id == row.id,
-            Review.reason == ReviewReason.UNKNOWN_ORDER,
-            Review.resolved_at.is_(None),
-        )
-        for review in session.scalars(asked):
-            _resolved(review, Resolution.IGNORED, _MATCHED, "the order number became known")
-        return receipt
+        taken = self._apply(ledger, payment, notice, row)
+        for review in ledger.reviews_of(row):
+            if review.reason is ReviewReason.UNKNOWN_ORDER and review.resolved_at is None:
+                _resolved(review, Resolution.IGNORED, _MATCHED, "the order number became known")
+        return taken
 
     # --- what every move has in common -----------------------------------------------------------
 
     def _step(
         self,
-        session: Session,
+        ledger: Ledger,
         application: Application,
         given: Input,
         reason: ReviewReason,
@@ -837,17 +778,18 @@ class Payments:
         decided = given in _DECISIONS
         reasons = [reason] if cell.review else []
         if after in HOLDS_MONEY and before not in HOLDS_MONEY and not decided:
-            reasons += self._money_reviews(session, payment, application)
-        ready = (after is not before or decided) and self._may_fulfill(session, application, decided=decided)
+            reasons += self._money_reviews(ledger, payment, application)
+        ready = (after is not before or decided) and self._may_fulfill(ledger, application, decided=decided)
         called_off = payment.closed_at is not None and payment.fulfilled_at is None
-        if ready and called_off and not (decided or reasons or self._questioned(session, application)):
+        if ready and called_off and not (decided or reasons or self._questioned(ledger, application)):
             reasons.append(ReviewReason.PAID_AFTER_CLOSE)
         kinds: list[EventKind] = [
             kind for kind in events(before, given, after) if kind is not EventKind.PAYMENT_EXPIRED
         ]
         if EventKind.APPLICATION_ACCEPTED in kinds:
+            if payment.expiry_told_at is not None:
+                self._outbox.withdraw(ledger, payment)
             payment.expiry_told_at = None
-            self._outbox.withdraw(session, payment)
         if self._expiry_is_news(payment):
             payment.expiry_told_at = now()
             kinds.append(EventKind.PAYMENT_EXPIRED)
@@ -855,11 +797,11 @@ class Payments:
             if payment.fulfilled_at is None:
                 payment.fulfilled_at = now()
                 kinds.append(EventKind.FULFILLMENT_READY)
-            else:
-                self._outbox.revive(session, payment)
+            elif ledger.losses(payment):
+                self._outbox.revive(ledger, payment)
         for kind in kinds:
             self._outbox.append(
-                session,
+                ledger,
                 kind,
                 payment,
                 application=application,
@@ -867,7 +809,7 @@ class Payments:
                 previous_state=before,
             )
         for each in reasons:
-            self._review(session, each, payment, application, notification)
+            self._review(ledger, each, payment, application, notification)
         return bool(reasons)
 
     def _expiry_is_news(self, payment: Payment) -> bool:
@@ -877,7 +819,7 @@ class Payments:
         return any(each.state is State.EXPIRED for each in payment.applications)
 
     def _money_reviews(
-        self, session: Session, payment: Payment, application: Application
+        self, ledger: Ledger, payment: Payment, application: Application
     ) -> list[ReviewReason]:
         """Name what is odd about money that has just come: each is a question to a person."""
         reasons = []
@@ -885,14 +827,11 @@ class Payments:
             reasons.append(ReviewReason.PAID_AFTER_CLOSE)
         if any(each.state in HOLDS_MONEY for each in payment.applications if each is not application):
             reasons.append(ReviewReason.PAID_TWICE)
-        taken_back = sa.select(Event.id).where(
-            Event.payment_id == payment.id, Event.kind == EventKind.PAYMENT_CANCELLED
-        )
-        if session.scalar(taken_back.limit(1)) is not None:
+        if EventKind.PAYMENT_CANCELLED in ledger.losses(payment):
             reasons.append(ReviewReason.PAID_AFTER_CANCEL)
         return reasons
 
-    def _may_fulfill(self, session: Session, application: Application, *, decided: bool) -> bool:
+    def _may_fulfill(self, ledger: Ledger, application: Application, *, decided: bool) -> bool:
         """Tell whether goods may ship now: no test, and no question about this money that a person has left open
         or answered with no."""
         if application.state not in paid_states(self.settings):
@@ -901,22 +840,21 @@ class Payments:
             return False
         if decided:
             return True
-        unanswered = sa.or_(
-            Review.resolution.is_(None), Review.resolution.in_((Resolution.IGNORED, Resolution.CANCELLED))
-        )
         return not (
-            self._questioned(session, application, unanswered) or _amount_is_asked(session, application)
+            self._questioned(ledger, application, unless=(Resolution.RECEIVED, Resolution.CONFIRMED))
+            or _amount_is_asked(ledger, application)
         )
 
-    def _questioned(self, session: Session, application: Application, *how: sa.ColumnElement[bool]) -> bool:
-        """Tell whether a person was asked about the money of this application."""
-        asked = sa.select(Review.id).where(
-            Review.payment_id == application.payment_id,  # which has the index
-            Review.application_id == application.id,
-            Review.reason.in_(_MONEY_QUESTIONS),
-            *how,
+    def _questioned(
+        self, ledger: Ledger, application: Application, unless: Collection[Resolution] = ()
+    ) -> bool:
+        """Tell whether a person was asked about the money of this application, and did not answer with ``unless``."""
+        return any(
+            each.application_id == application.id
+            and each.reason in _MONEY_QUESTIONS
+            and each.resolution not in unless
+            for each in ledger.reviews(application.payment)
         )
-        return session.scalar(asked.limit(1)) is not None
 
     def open_review(self, application_id: int, reason: ReviewReason) -> bool:
         """Have a person look at an application, for a reason that no notice gives; commits.
@@ -926,33 +864,26 @@ class Payments:
         """
         self._database.refuse_pending_work()
 
-        def ask(session: Session) -> bool:
-            application = _locked_application(session, application_id)
-            if session.scalar(_same_question(application, reason).limit(1)) is not None:
+        def ask(ledger: Ledger) -> bool:
+            application = ledger.lock_of(application_id)
+            if any(_asks_the_same(each, application, reason) for each in ledger.reviews(application.payment)):
                 return False
-            self._review(session, reason, application.payment, application)
+            self._review(ledger, reason, application.payment, application)
             return True
 
-        return self._database.write(ask)
+        return write(self._database, ask)
 
     def _review(
         self,
-        session: Session,
+        ledger: Ledger,
         reason: ReviewReason,
         payment: Payment | None,
         application: Application | None,
         notification: Notification | None = None,
     ) -> Review:
-        session.flush()
-        review = Review(
-            reason=reason,
-            payment_id=payment.id if payment else None,
-            application_id=application.id if application else None,
-            notification_id=notification.id if notification else None,
-        )
-        session.add(review)
+        review = ledger.ask(reason, payment, application_id=application, notification_id=notification)
         self._outbox.append(
-            session,
+            ledger,
             EventKind.REVIEW_REQUIRED,
             payment,
             application=application,
@@ -961,7 +892,7 @@ class Payments:
         )
         about = f" (payment {payment.id})" if payment else ""
         extra = said(Action.REVIEW, reason=reason.value, payment=payment.id if payment else None)
-        afterwards(session, lambda: log.error("A person must look: %s%s", reason.value, about, extra=extra))
+        ledger.afterwards(lambda: log.error("A person must look: %s%s", reason.value, about, extra=extra))
         return review
 
     # --- resolve ---------------------------------------------------------------------------------
@@ -983,50 +914,53 @@ class Payments:
         resolution = Resolution(resolution)
         self._database.refuse_pending_work()
         payment_id = _id_of(payment) if payment is not None else None
-        review = self._database.write(
-            lambda session: self._resolve(session, review_id, resolution, by, note, payment_id)
+        write(
+            self._database,
+            lambda ledger: self._resolve(ledger, review_id, resolution, by, note, payment_id),
         )
         self._outbox.after_commit()
-        return review
+        return self._database.read(
+            lambda session: session.get_one(Review, review_id, options=[joinedload(Review.notification)])
+        )
 
     def _resolve(
         self,
-        session: Session,
+        ledger: Ledger,
         review_id: int,
         resolution: Resolution,
         by: str,
         note: str,
         payment_id: int | None,
-    ) -> Review:
-        review = session.get(Review, review_id)
-        if review is None:
+    ) -> None:
+        asked = ledger.get(Review, review_id)
+        if asked is None:
             raise UnknownReview(review_id)
-        locked = lock(session, review.payment_id or payment_id or 0)
-        session.refresh(review, with_for_update=True)
-        if review.resolved_at is not None:
-            return review
-        if locked is not None:
-            review.payment_id = locked.id
+        owner = asked.payment_id or payment_id
+        payment = ledger.lock(owner) if owner is not None else None
+        review = ledger.get(Review, review_id, for_update=True)
+        if review is None or review.resolved_at is not None:
+            return
+        if payment is not None:
+            review.payment_id = payment.id
         extra = said(Action.RESOLVE, review=review.id, payment=review.payment_id, resolution=resolution.value)
         say = partial(log.info, "Review %d is resolved: %s", review.id, resolution.value, extra=extra)
-        afterwards(session, say)
-        if resolution is not Resolution.IGNORED:
-            application = self._subject(session, review, locked)
-            review.application_id = application.id
+        ledger.afterwards(say)
+        if resolution is Resolution.IGNORED:
             _resolved(review, resolution, by, note)
-            self._step(
-                session, application, Input(f"resolved_{resolution}"), review.reason, review.notification
-            )
-            self._take_waiting(session, application)
-        else:
-            _resolved(review, resolution, by, note)
-        return review
+            return
+        told = ledger.get(Notification, review.notification_id) if review.notification_id else None
+        application = self._subject(ledger, review, payment, told)
+        ledger.link(review, application_id=application)
+        _resolved(review, resolution, by, note)
+        self._step(ledger, application, Input(f"resolved_{resolution}"), review.reason, told)
+        self._take_waiting(ledger, application)
 
-    def _subject(self, session: Session, review: Review, payment: Payment | None) -> Application:
+    def _subject(
+        self, ledger: Ledger, review: Review, payment: Payment | None, notification: Notification | None
+    ) -> Application:
         """Find the application that a decision is about; a notice nobody knew gets one under its payment."""
         if payment is None:
             raise NotResolvable("the notice belongs to no payment: say which payment it is about")
-        notification = review.notification
         wanted = review.application_id or (notification.application_id if notification else None)
         for each in payment.applications:
             if each.id == wanted or (
@@ -1039,9 +973,9 @@ class Payments:
         if notification is None or not notification.order_no or review.reason is ReviewReason.WRONG_AMOUNT:
             return leading
         notice = Notice.parse(notification.raw, self.settings.callback_encoding)
-        adopted = leading if leading.order_no is None else self._reissue(session, payment, notice, leading)
+        adopted = leading if leading.order_no is None else self._reissue(ledger, payment, notice, leading)
         adopted.order_no = notice.order_no
-        notification.payment_id, notification.application_id = payment.id, adopted.id
+        ledger.link(notification, payment_id=payment, application_id=adopted)
         payment.purged_at = None
         notification.verdict = Verdict.REVIEW
         _fill_blanks(adopted, notice)
@@ -1056,15 +990,15 @@ class Payments:
         """
         self._database.refuse_pending_work()
         payment_id = _id_of(payment)
-        tried = self._database.write(lambda session: self._reset_attempts(session, payment_id))
+        tried = write(self._database, lambda ledger: self._reset_attempts(ledger, payment_id))
         _expire_stale(payment)
         log.info(
             "Attempts of payment %d: 0", payment_id, extra=said(Action.RESET_ATTEMPTS, payment=payment_id)
         )
         return tried
 
-    def _reset_attempts(self, session: Session, payment_id: int) -> int:
-        locked = lock(session, payment_id)
+    def _reset_attempts(self, ledger: Ledger, payment_id: int) -> int:
+        locked = ledger.lock(payment_id)
         if locked is None:
             raise PendingWorkError(_NOT_THERE)
         tried, locked.attempts = locked.attempts, 0
@@ -1148,14 +1082,14 @@ class Payments:
         Commits, then delivers as ZEUS_CVS_DELIVERY says, in this thread unless it is deferred.
         """
 
-        def tell(session: Session) -> bool:
-            news = remember_once(session, SILENCE, silence)
+        def tell(ledger: Ledger) -> bool:
+            news = remember_once(ledger.session, SILENCE, silence)
             if news:
-                self._outbox.append(session, EventKind.SILENCE_SUSPECTED, None)
-                afterwards(session, lambda: log.error(_SILENCE, silence, extra=said(Action.SILENCE)))
+                self._outbox.append(ledger, EventKind.SILENCE_SUSPECTED, None)
+                ledger.afterwards(lambda: log.error(_SILENCE, silence, extra=said(Action.SILENCE)))
             return news
 
-        news = self._database.write(tell)
+        news = write(self._database, tell)
         self._outbox.deliver_here()
         return news
 
@@ -1196,7 +1130,7 @@ class Payments:
     def _each(
         self,
         found: sa.Select[Any],
-        act: Callable[[Session, int], bool],
+        act: Callable[[Ledger, int], bool],
         step: Callable[[], object] = lambda: None,
     ) -> int:
         """Act on every row found, each in a transaction of its own; returns how many it did act on.
@@ -1208,7 +1142,7 @@ class Payments:
         for each in self._database.read(
             lambda session: session.scalars(found.order_by(*found.selected_columns)).all()
         ):
-            acted += self._database.write(lambda session, each=each: act(session, each))  # type: ignore[misc]
+            acted += write(self._database, lambda ledger, each=each: act(ledger, each))  # type: ignore[misc]
             step()
         return acted
 
@@ -1225,15 +1159,15 @@ class Payments:
             ),
         )
 
-    def _expire_slip(self, session: Session, application_id: int) -> bool:
-        application = _locked_application(session, application_id)
+    def _expire_slip(self, ledger: Ledger, application_id: int) -> bool:
+        application = ledger.lock_of(application_id)
         ends = application.deadline or application.created_at + timedelta(days=MAX_DAYS)
         grace = timedelta(hours=self.settings.expiry_grace_hours)
         if application.state not in LIVE or now() < ends + grace:
             return False
-        if _is_under_review(session, application.payment_id):
+        if any(each.resolved_at is None for each in ledger.reviews(application.payment)):
             return False
-        self._step(session, application, Input.SWEEP, ReviewReason.OUT_OF_ORDER)
+        self._step(ledger, application, Input.SWEEP, ReviewReason.OUT_OF_ORDER)
         return True
 
     def _run_out(self) -> sa.Select[Any]:
@@ -1248,8 +1182,8 @@ class Payments:
             sa.not_(standing),
         )
 
-    def _end_offer(self, session: Session, payment_id: int) -> bool:
-        payment = lock(session, payment_id)
+    def _end_offer(self, ledger: Ledger, payment_id: int) -> bool:
+        payment = ledger.lock(payment_id)
         if payment is None or payment.expired_at is not None or payment.closed_at is not None:
             return False
         before = payment.state
@@ -1259,7 +1193,7 @@ class Payments:
         if payment.expiry_told_at is None:
             payment.expiry_told_at = now()
             self._outbox.append(
-                session,
+                ledger,
                 EventKind.PAYMENT_EXPIRED,
                 payment,
                 application=payment.application,
@@ -1276,8 +1210,8 @@ class Payments:
             Application.pay_limit.between(moment.date(), horizon.date() - timedelta(days=1)),
         )
 
-    def _remind(self, session: Session, application_id: int) -> bool:
-        application = _locked_application(session, application_id)
+    def _remind(self, ledger: Ledger, application_id: int) -> bool:
+        application = ledger.lock_of(application_id)
         deadline = application.deadline
         if application.state is not State.AWAITING_PAYMENT or application.reminded_at is not None:
             return False
@@ -1287,7 +1221,7 @@ class Payments:
             return False
         application.reminded_at = now()
         self._outbox.append(
-            session,
+            ledger,
             EventKind.DEADLINE_NEAR,
             application.payment,
             application=application,
@@ -1401,12 +1335,6 @@ def _prefill(customer: Customer) -> Customer:
     return Customer(*kept)
 
 
-def _locked_application(session: Session, application_id: int) -> Application:
-    payment_id = session.scalar(sa.select(Application.payment_id).where(Application.id == application_id))
-    lock(session, payment_id or 0)
-    return session.get_one(Application, application_id, populate_existing=True)
-
-
 def _read_applications(session: Session, payment: Payment) -> None:
     """Read a locked payment's applications as they are now, also where the caller's transaction has an older view."""
     current = (
@@ -1419,15 +1347,14 @@ def _read_applications(session: Session, payment: Payment) -> None:
     set_committed_value(payment, "applications", list(session.scalars(current)))
 
 
-def _amount_is_asked(session: Session, application: Application) -> bool:
+def _amount_is_asked(ledger: Ledger, application: Application) -> bool:
     """Tell whether ZEUS's list has shown another amount for a slip, and nobody has decided what that means."""
-    asked = sa.select(Review.id).where(
-        Review.payment_id == application.payment_id,  # which has the index
-        Review.application_id == application.id,
-        Review.reason == ReviewReason.AMOUNT_AT_ZEUS,
-        Review.resolved_at.is_(None),
+    return any(
+        each.application_id == application.id
+        and each.reason is ReviewReason.AMOUNT_AT_ZEUS
+        and each.resolved_at is None
+        for each in ledger.reviews(application.payment)
     )
-    return session.scalar(asked.limit(1)) is not None
 
 
 def _is_under_review(session: Session, payment_id: int) -> bool:
@@ -1436,12 +1363,40 @@ def _is_under_review(session: Session, payment_id: int) -> bool:
     return session.scalar(asked.limit(1)) is not None
 
 
-def _same_question(application: Application, reason: ReviewReason) -> sa.Select[Any]:
-    """Find the review that asks the same about an application; a notice with another amount asks it of its payment."""
-    same = sa.and_(Review.application_id == application.id, Review.reason == reason)
-    if reason is ReviewReason.AMOUNT_AT_ZEUS:
-        same = sa.or_(same, Review.reason == ReviewReason.WRONG_AMOUNT)
-    return sa.select(Review.id).where(Review.payment_id == application.payment_id, same)
+def _asks_the_same(review: Review, application: Application, reason: ReviewReason) -> bool:
+    """Tell whether a review asks this about an application; a notice with another amount asks it of its payment."""
+    if reason is ReviewReason.AMOUNT_AT_ZEUS and review.reason is ReviewReason.WRONG_AMOUNT:
+        return True
+    return review.application_id == application.id and review.reason is reason
+
+
+def _find(payment: Payment, application_id: int | None) -> Application | None:
+    return next((each for each in payment.applications if each.id == application_id), None)
+
+
+def _this_or_next(notice: Notice) -> list[str]:
+    """Name the statuses that a slip has been told of once this notice is out of date."""
+    given = Input(notice.status)
+    return [given.value, *(each.value for each, before in TOLD_BEFORE.items() if given in before)]
+
+
+def _as_row(notice: Notice, source: str) -> dict[str, Any]:
+    """What is kept of a notice, of which nobody knows yet what becomes of it."""
+    return {
+        "raw": notice.raw[:MAX_RAW],
+        "source": source,
+        "verdict": Verdict.WAITING,
+        "status": notice.status.value,
+        "order_no": notice.order_no,
+        "sendid": notice.sendid,
+        "money": notice.money,
+        "faults": ",".join(notice.faults),
+    }
+
+
+def _count_repeat(known: Notification) -> None:
+    known.times += 1
+    known.last_at = now()
 
 
 def _fill_blanks(application: Application, source: Answer | Notice) -> None:
@@ -1482,10 +1437,6 @@ def _say_received(notice: Notice, receipt: Receipt, source: str) -> Mapping[str,
         extra=said(Action.RECEIVE, source=source, **facts),
     )
     return facts
-
-
-def _receipt(row: Notification, *, repeat: bool = False) -> Receipt:
-    return Receipt(row.id, row.verdict, repeat, row.payment_id, row.application_id)
 
 
 def _resolved(review: Review, resolution: Resolution, by: str, note: str) -> None:

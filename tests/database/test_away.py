@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from flask_zeus_cvs import EventData, State, payment_received
 from flask_zeus_cvs import database as module
 from flask_zeus_cvs.exceptions import DatabaseAway
+from flask_zeus_cvs.ledger import Ledger
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Notification, Payment
 from tests import servers
 from tests.conftest import Shop, ShopMaker, started
@@ -174,10 +175,10 @@ def test_a_notice_whose_commit_breaks_is_stored_all_the_same(
     take = shop.payments._take
     cuts: list[int] = []
 
-    def take_and_be_cut(session: Any, *args: Any) -> Any:
+    def take_and_be_cut(ledger: Ledger, *args: Any) -> Any:
         if not cuts:
-            sa.event.listen(session, "before_commit", lambda session: cuts.append(server.cut(uri)))
-        return take(session, *args)
+            sa.event.listen(ledger.connection, "commit", lambda _: cuts.append(server.cut(uri)))
+        return take(ledger, *args)
 
     monkeypatch.setattr(shop.payments, "_take", take_and_be_cut)
     assert call(shop) == 200
@@ -237,7 +238,7 @@ def test_a_delivery_that_meets_a_dead_connection_is_not_a_failure(
 
     def claim_and_restart(*args: Any) -> Any:
         found = claim(*args)
-        sa.event.listen(args[0], "after_commit", lambda session: server.restart(), once=True)
+        args[0].afterwards(server.restart)
         return found
 
     monkeypatch.setattr(shop.payments._outbox, "_claim", claim_and_restart)

@@ -16,7 +16,6 @@ import pytest
 import sqlalchemy as sa
 from click.testing import Result
 from flask import Flask, Response, has_request_context, redirect, request
-from sqlalchemy.orm import Session
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -25,8 +24,9 @@ from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.drill import is_running
 from flask_zeus_cvs.drill.databases import Choice, copied_options
 from flask_zeus_cvs.drill.stage import set_up
+from flask_zeus_cvs.ledger import Ledger
 from flask_zeus_cvs.lifecycle import TABLE, Cell, Input
-from flask_zeus_cvs.models import Application, Payment
+from flask_zeus_cvs.models import Payment
 from flask_zeus_cvs.outbox import Outbox
 from flask_zeus_cvs.payments import payments_of
 from flask_zeus_cvs.protocol.codes import Status
@@ -240,9 +240,9 @@ def test_reminders_without_end_are_noticed(shop: Shop, monkeypatch: pytest.Monke
     """A customer is reminded once."""
     real = payments.Payments._remind
 
-    def remind_and_forget(self: payments.Payments, session: Session, application_id: int) -> bool:
-        reminded = real(self, session, application_id)
-        session.get_one(Application, application_id).reminded_at = None
+    def remind_and_forget(self: payments.Payments, ledger: Ledger, application_id: int) -> bool:
+        reminded = real(self, ledger, application_id)
+        ledger.lock_of(application_id).reminded_at = None
         return reminded
 
     monkeypatch.setattr(payments.Payments, "_remind", remind_and_forget)

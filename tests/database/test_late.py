@@ -19,7 +19,9 @@ from flask_zeus_cvs import (
     payment_expired,
     payment_received,
 )
+from flask_zeus_cvs import ledger as module
 from flask_zeus_cvs.exceptions import NotSent, Unanswered
+from flask_zeus_cvs.ledger import Ledger
 from flask_zeus_cvs.models import (
     Application,
     Delivery,
@@ -315,13 +317,13 @@ def test_a_waiting_notice_survives_a_worker_that_dies(
     assert open_reviews(shop) == []
 
 
-def test_the_sweep_finds_what_still_waits(shop: Shop) -> None:
+def test_the_sweep_finds_what_still_waits(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kept as unknown in the same moment in which the answer was stored: the sweep takes it."""
     payment, _ = shop.awaiting()
-    shop.payments._payment_of = lambda session, notice: None  # type: ignore[method-assign]
-    shop.payments._look_again = lambda order_no: None  # type: ignore[method-assign]
-    shop.zeus.receive(notice("04"))
-    del shop.payments._payment_of, shop.payments._look_again
+    with monkeypatch.context() as early:
+        early.setattr(Ledger, "lock_for_notice", lambda *_: (None, None))
+        early.setattr(shop.payments, "_look_again", lambda order_no: None)
+        shop.zeus.receive(notice("04"))
     assert shop.all(Notification)[0].verdict is Verdict.WAITING
     shop.zeus.expire()
     assert shop.all(Notification)[0].verdict is Verdict.APPLIED
@@ -389,14 +391,15 @@ def test_a_hosts_own_begin_refuses_no_notice(make_shop: ShopMaker, tmp_path: Any
 @pytest.mark.parametrize("database_uri", ["postgresql"], indirect=True)
 def test_a_lock_held_elsewhere_ends_in_an_error(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law 5: a transaction that never ends makes a notice fail in time for ZEUS to mail the shop, not hang."""
-    monkeypatch.setattr(
-        "flask_zeus_cvs.database._WAIT_NO_LONGER", sa.text("SET LOCAL lock_timeout = '100ms'")
-    )
+    soon = sa.text("set_config('lock_timeout', '100ms', true) IS NOT NULL")
+    monkeypatch.setattr("flask_zeus_cvs.ledger.BOUND_ON_WAITING", soon)
+    module._lock.cache_clear()
     payment, _ = shop.awaiting()
     with Session(shop.db.engine) as other:
         other.execute(sa.update(Payment).values(attempts=1))
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
             shop.zeus.receive(notice("04"))
+    module._lock.cache_clear()
     shop.zeus.receive(notice("04"))
     assert shop.state(payment) is State.RECEIVED
 
@@ -425,12 +428,12 @@ def test_a_busy_sqlite_is_waited_for(make_shop: ShopMaker) -> None:
     tries: list[int] = []
     lost_race = shop.payments._database._prepare
 
-    def counting(session: Session) -> None:
+    def counting(connection: sa.Connection, **how: Any) -> None:
         tries.append(1)
         if len(tries) == 3:
             free.set()
             holder.join(10)
-        lost_race(session)
+        lost_race(connection, **how)
 
     shop.payments._database._prepare = counting  # type: ignore[method-assign]
     shop.zeus.receive(notice("04"))
@@ -506,8 +509,8 @@ def test_the_log_calls_a_person_once(shop: Shop, caplog: pytest.LogCaptureFixtur
     runs: list[int] = []
     take = shop.payments._take
 
-    def losing(session: Session, *args: Any) -> Any:
-        receipt = take(session, *args)
+    def losing(*args: Any) -> Any:
+        receipt = take(*args)
         runs.append(1)
         if len(runs) == 1:
             raise sa.exc.IntegrityError("insert", {}, ConnectionError("lost a race"))

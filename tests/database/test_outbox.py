@@ -25,6 +25,7 @@ from flask_zeus_cvs import (
 )
 from flask_zeus_cvs.clock import JST
 from flask_zeus_cvs.exceptions import LeaseLost
+from flask_zeus_cvs.ledger import write
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Payment
 from flask_zeus_cvs.outbox import LEASE, Summary, retry_after
 from tests.conftest import Shop, ShopMaker
@@ -329,8 +330,8 @@ def test_a_leased_delivery_is_left_alone_until_its_lease_ends(shop: Shop) -> Non
     outbox.after_commit = lambda: None  # type: ignore[method-assign]
     shop.zeus.receive(notice("04"))
     ((delivery_id, receiver),) = outbox._due()
-    shop.payments._database.write(
-        lambda session: outbox._claim(session, delivery_id, receiver)
+    write(
+        shop.payments._database, lambda ledger: outbox._claim(ledger, delivery_id, receiver)
     )  # and then it died
     assert shop.zeus.deliver_now() == Summary()
     with later(LEASE - timedelta(seconds=5)):
@@ -479,11 +480,11 @@ def test_a_lost_lease_finishes_nothing(shop: Shop, counted: sa.Table) -> None:
     outbox.after_commit = lambda: None  # type: ignore[method-assign]
     shop.zeus.receive(notice("04"))
     ((delivery_id, receiver),) = outbox._due()
-    claim = shop.payments._database.write(lambda session: outbox._claim(session, delivery_id, receiver))
+    claim = write(shop.payments._database, lambda ledger: outbox._claim(ledger, delivery_id, receiver))
     shop.db.session.execute(sa.update(Delivery).values(lease="another"))
     shop.db.session.commit()
     with pytest.raises(LeaseLost):
-        outbox._call(claim)  # type: ignore[arg-type]
+        outbox._tell(claim)  # type: ignore[arg-type]
     assert rows(shop, counted) == 0
     (delivery,) = shop.all(Delivery)
     assert (delivery.state, delivery.lease) == (DeliveryState.PENDING, "another")

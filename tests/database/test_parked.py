@@ -12,6 +12,7 @@ from click.testing import Result
 
 from flask_zeus_cvs import EventData, payment_received, review_required
 from flask_zeus_cvs.exceptions import UnknownDelivery
+from flask_zeus_cvs.ledger import write
 from flask_zeus_cvs.models import Delivery, DeliveryState, Payment
 from flask_zeus_cvs.outbox import Summary
 from tests.conftest import Shop, ShopMaker
@@ -231,7 +232,7 @@ def test_all_its_workers_died(make_shop: ShopMaker, database_uri: str, printer: 
     shop.zeus.receive(notice("04"))
     outbox = shop.payments._outbox
     ((delivery_id, receiver),) = outbox._due()
-    shop.payments._database.write(lambda session: outbox._claim(session, delivery_id, receiver))
+    write(shop.payments._database, lambda ledger: outbox._claim(ledger, delivery_id, receiver))
     shop.db.session.execute(sa.update(Delivery).values(leased_until=datetime.now(UTC) - timedelta(seconds=1)))
     shop.db.session.commit()
     answer = deliver(shop)

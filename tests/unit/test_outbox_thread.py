@@ -24,6 +24,9 @@ class IdleOutbox:
     def name_stranded(self) -> None:
         pass
 
+    def give_back(self, claims: list[Any]) -> None:
+        assert claims == []
+
 
 class Interrupted(IdleOutbox):
     """Is told to end while it is at its first round, as by a server that goes down."""
