@@ -140,8 +140,8 @@ USERS: Mapping[str, Callable[[Shop], object]] = MappingProxyType(
         "ix_zeus_cvs_notifications_order_no": lambda shop: take(shop, order_no="7"),
         "ix_zeus_cvs_reviews_payment_id": lambda shop: pay(shop),
         "ix_zeus_cvs_events_payment_id": lambda shop: pay(shop),
-        # a notice that has come before
-        "ix_zeus_cvs_reviews_notification_id": lambda shop: pay(shop),
+        # a notice that waited for its order number
+        "ix_zeus_cvs_reviews_notification_id": lambda shop: overtake(shop),
         # deliveries
         "ix_zeus_cvs_deliveries_due": lambda shop: shop.zeus.deliver_now(),
         # customers and the shop
@@ -165,6 +165,12 @@ def first(shop: Shop) -> Payment:
 def take(shop: Shop, **fields: str) -> None:
     """Receive a notice of an order that nobody knows."""
     shop.zeus.receive(f"status=04&{'&'.join(f'{key}={value}' for key, value in fields.items())}".encode())
+
+
+def overtake(shop: Shop) -> None:
+    """Receive a notice before the answer that tells its order number."""
+    take(shop, order_no="overtaking")
+    shop.awaiting(order_no="overtaking")
 
 
 def pay(shop: Shop) -> None:

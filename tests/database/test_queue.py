@@ -12,6 +12,7 @@ import time_machine
 
 from flask_zeus_cvs import EventData, handover, payment_received, sale_confirmed
 from flask_zeus_cvs.exceptions import ConfigurationError
+from flask_zeus_cvs.ledger import Ledger, write
 from flask_zeus_cvs.lifecycle import EventKind
 from flask_zeus_cvs.models import Delivery, DeliveryState, Event, Payment
 from flask_zeus_cvs.outbox import LONGEST_RETRY, Summary
@@ -124,12 +125,12 @@ def test_nobody_is_told_of_what_was_undone(sqlite: Shop) -> None:
     sqlite.zeus.deliver_through(queue.enqueue)
     payments = sqlite.payments
 
-    def append_in_vain(session: Any) -> None:
-        payments._outbox.append(session, EventKind.PAYMENT_RECEIVED, session.get(Payment, 1))
+    def append_in_vain(ledger: Ledger) -> None:
+        payments._outbox.append(ledger, EventKind.PAYMENT_RECEIVED, ledger.lock(1))
         raise KeyError
 
     with pytest.raises(KeyError):
-        payments.database.write(append_in_vain)
+        write(payments.database, append_in_vain)
     receive(sqlite, "06")
     receive(sqlite, "04", "0002-2")
     until(lambda: queue.taken == events(sqlite, EventKind.PAYMENT_RECEIVED))

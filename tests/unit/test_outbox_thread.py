@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -42,7 +43,7 @@ class Interrupted(IdleOutbox):
         else:
             threading.Thread(target=self.background.stop, args=[30]).start()
             while deliverer._end is None:
-                deliverer.called.wait(0.01)
+                time.sleep(0.01)
 
 
 @pytest.fixture
