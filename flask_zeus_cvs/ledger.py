@@ -349,7 +349,7 @@ class _Change(NamedTuple):
 
 
 _MODELS: Sequence[type[Base]] = tuple(cast(type[Base], each.class_) for each in Base.registry.mappers)
-#: What no verb looks at, and a lock does not read: looked at all the same, it raises.
+#: What no verb looks at, and a lock does not read: there it is None, whatever is stored.
 _LEFT_OUT: Mapping[type[Base], frozenset[str]] = {
     Payment: frozenset(
         {
