@@ -59,8 +59,8 @@ POLL_SECONDS = 30.0
 INLINE_SECONDS = 10.0
 #: How many deliveries a process leases to itself as they are appended; further ones are for whoever comes first.
 ROOM = 50
-#: Seconds after which a delivery that was leased so and is not begun is left to whoever comes.
-FRESH_SECONDS = 60.0
+#: The share of its lease after which a delivery that was leased so and is not begun is left to whoever comes.
+FRESH_SHARE = 0.1
 #: How long a process that ends goes on delivering what is due; what is not done then is taken over later.
 EXIT_SECONDS = 5.0
 
@@ -458,7 +458,7 @@ class Outbox:
             log.error("Delivering failed: %s", _where(error), extra=said(Action.OUTBOX))
 
     def _may_call(self, claim: _Claim) -> bool:
-        if time.monotonic() - claim.leased_at > FRESH_SECONDS:
+        if time.monotonic() - claim.leased_at > LEASE.total_seconds() * FRESH_SHARE:
             self.give_back([claim])
             return False
         if claim.event.kind not in _LOOKED_AT_AGAIN:
