@@ -7,15 +7,13 @@ broke before the commit, is tried again; whoever has to answer in time waits no 
 
 from __future__ import annotations
 
-import contextvars
 import os
-import queue
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from flask import Flask
@@ -25,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from flask_zeus_cvs.exceptions import ConfigurationError, DatabaseAway, PendingWorkError
 from flask_zeus_cvs.models import Payment
+from flask_zeus_cvs.patience import Hand, Outcome, Watched, can_be_cut
 
 T = TypeVar("T")
 
@@ -59,6 +58,13 @@ class Database:
         self._failed_at = 0.0
         self._hanging: set[threading.Thread] = set()
         self._impatient: set[threading.Thread] = set()
+        #: Until when threads that wait here may wait, by their idents.
+        self._deadlines: dict[int, float] = {}
+        self._is_trusted = True
+        self._knows_level = False
+        self._can_be_cut = False
+        #: Seconds that SQLite waits for its lock in one go.
+        self._busy = 0.0
         self._owner = os.getpid()
         self._forks: dict[int, threading.Lock] = {}
         _IN_THIS_PROCESS.add(self)
@@ -89,7 +95,25 @@ class Database:
             )
             self._engine = engine.execution_options(**own)
             self._engine.hide_parameters = True  # an error's text would quote the customer
+            sa.event.listen(engine, "do_connect", self._refuse_to_connect)
         return self._engine
+
+    def _refuse_to_connect(self, *args: object) -> None:  # noqa: ARG002
+        """Raise `_MustConnect` in a thread that waits here: nothing could end its waiting for a new connection."""
+        if threading.get_ident() in self._deadlines:
+            raise _MustConnect
+
+    def _spare_the_level(self, connection: sa.Connection) -> None:
+        """Do without setting our level where it is the database's own: that is done and undone each time."""
+        self._knows_level = True
+        asked = any(_isolation_levels(self._host_engine))
+        if (
+            connection.dialect.name == "postgresql"
+            and not asked
+            and connection.default_isolation_level == "READ COMMITTED"
+        ):
+            self._engine = self._host_engine.execution_options()
+            self._engine.hide_parameters = True
 
     @property
     def _reader(self) -> sa.Engine:
@@ -122,7 +146,10 @@ class Database:
         """
 
         def once(turn: _Turn) -> T:  # noqa: ARG001
-            with Session(self._reader, expire_on_commit=False) as session:
+            with (
+                self._connected(self._reader) as connection,
+                Session(connection, expire_on_commit=False) as session,
+            ):
                 return work(session)
 
         return self._persevere(once)
@@ -149,11 +176,13 @@ class Database:
         """
 
         def once(turn: _Turn) -> T:
-            with self.engine.connect() as connection:
+            with self._connected(self.engine) as connection:
                 self._prepare(connection, brings_bound=brings_bound)
                 result = work(connection)
                 turn.committing = not repeatable
                 connection.commit()
+                if not self._knows_level:
+                    self._spare_the_level(connection)
                 return result
 
         return self._persevere(once)
@@ -176,9 +205,12 @@ class Database:
         moment = time.monotonic()
         if _lost_race(error):
             turn.committing = False
-            return turn.failures < ATTEMPTS and moment < turn.give_up
+            waits = self._busy if _found_it_busy(error) else 0.0
+            return turn.failures < ATTEMPTS and moment + waits < turn.give_up
         if turn.committing or not _lost_connection(error):
             return False
+        if threading.get_ident() in self._deadlines:
+            raise _MustConnect
         if (
             turn.failures == 1 and error.connection_invalidated
         ):  # a connection of before; there may be new ones
@@ -198,31 +230,79 @@ class Database:
         return bool(self._impatient or _alive(self._hanging))
 
     def bounded(self, work: Callable[[], T], within: float | None = None) -> T:
-        """Run ``work`` in a thread and wait for it at most `ANSWER_WITHIN` seconds; then raises `DatabaseAway`.
+        """Run ``work``, and wait for it at most `ANSWER_WITHIN` seconds; then raises `DatabaseAway`.
 
         Who waits ``within`` fewer seconds gives up for himself alone: notices go on having their own time.
-        The work itself goes on, and may yet succeed: a database whose machine has vanished makes a connection
-        hang for many minutes, and no driver can be told otherwise from here.
+        The work itself goes on in a thread, and may yet succeed: a database whose machine has vanished makes a
+        connection hang for many minutes, and no driver can be told otherwise from here.
         """
         self._hanging = _alive(self._hanging)
         seconds = within or (ANSWER_WITHIN_HANGING if self._hanging else ANSWER_WITHIN)
-        outcome: _Outcome[T] = _Outcome(work)
-        idle = _IDLE.setdefault(os.getpid(), [])
+        until = time.monotonic() + seconds
+        if within is None and self._may_wait_here():
+            try:
+                return self._wait_here(work, until)
+            except _MustConnect:
+                self._is_trusted = False
+        given_up = self._hanging if within is None else self._impatient
+        if not (outcome := self._wait_aside(work, until, given_up)):
+            raise DatabaseAway(seconds)
+        self._is_trusted = True
+        return outcome.told()
+
+    def _may_wait_here(self) -> bool:
+        """Whether a connection is at hand whose waiting can be ended: nothing else that a notice does can hang."""
+        if not self._is_trusted:
+            return False
+        pool = self.engine.pool
+        if not isinstance(pool, sa.QueuePool) or pool._pre_ping or pool._recycle > -1:
+            return False
+        return self._can_be_cut and pool.checkedin() > 0
+
+    def _wait_here(self, work: Callable[[], T], until: float) -> T:
+        """Run ``work`` in this thread, its connections watched. Raises `_MustConnect` if it needs another one."""
+        here = threading.get_ident()
+        self._deadlines[here] = until
         try:
-            hand = idle.pop() if idle else _Hand()
-        except IndexError:  # another thread took the last one
-            hand = _Hand()
-        except RuntimeError:  # no thread is to be had: rather stored without a bound than not stored
             return work()
-        if hand.do(outcome, seconds):
-            idle.append(hand)
-            return outcome.told()
-        hand.let_go()
-        if within is None:
-            self._hanging = {*self._hanging, hand.thread}
-        else:
-            self._impatient = {*self._impatient, hand.thread}
-        raise DatabaseAway(seconds)
+        finally:
+            del self._deadlines[here]
+
+    def _wait_aside(
+        self, work: Callable[[], T], until: float, given_up: set[threading.Thread]
+    ) -> Outcome[T] | None:
+        """Run ``work`` in another thread; None if it is not done in time."""
+        outcome = Outcome(work)
+        try:
+            hand = Hand.at_rest()
+        except RuntimeError:  # no thread is to be had: rather stored without a bound than not stored
+            outcome.find()
+            return outcome
+        if hand.do(outcome, max(0.0, until - time.monotonic())):
+            return outcome
+        given_up.add(hand.thread)
+        return None
+
+    @contextmanager
+    def _connected(self, engine: sa.Engine) -> Iterator[sa.Connection]:
+        """Give a connection, watched if this thread waits for it with a bound."""
+        until = self._deadlines.get(threading.get_ident())
+        with engine.connect() as connection:
+            if until is None:
+                self._can_be_cut = self._can_be_cut or self._waits_shortly(connection)
+                yield connection
+            else:
+                with Watched(connection.connection.driver_connection, until):
+                    yield connection
+
+    def _waits_shortly(self, connection: sa.Connection) -> bool:
+        """Whether waiting on this kind of connection can be ended, or on SQLite ends by itself soon enough."""
+        if connection.dialect.name != "sqlite":
+            return can_be_cut(connection.connection.driver_connection)
+        cursor = connection.connection.cursor()
+        (milliseconds,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+        self._busy = milliseconds / 1000
+        return bool(self._busy <= ANSWER_WITHIN)
 
     def watch_sessions(
         self, commits: Callable[[Session], None], savepoints: Callable[[sa.Connection, str], None]
@@ -306,56 +386,8 @@ class _Turn:
         self.give_up = time.monotonic() + PATIENCE
 
 
-class _Outcome(Generic[T]):
-    """What came of a piece of work that another thread does, in the context of this one."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self._context = contextvars.copy_context()
-        self._results: list[T] = []
-        self._error: BaseException | None = None
-        self.is_found = threading.Lock()
-        self.is_found.acquire()
-
-    def find(self) -> None:
-        try:
-            self._results.append(self._context.run(self._work))
-        except BaseException as error:
-            self._error = error
-        finally:
-            self.is_found.release()
-
-    def told(self) -> T:
-        if self._error is not None:
-            raise self._error
-        return self._results[0]
-
-
-class _Hand:
-    """A thread that does one piece of work after the other, for whoever cannot wait without a bound."""
-
-    def __init__(self) -> None:
-        self._todo: queue.SimpleQueue[_Outcome[Any] | None] = queue.SimpleQueue()
-        self.thread = threading.Thread(target=self._run, name="zeus-cvs-storing", daemon=True)
-        self.thread.start()
-
-    def do(self, outcome: _Outcome[Any], seconds: float) -> bool:
-        """Have a piece of work done; False if that takes longer, and then it goes on."""
-        self._todo.put(outcome)
-        return outcome.is_found.acquire(timeout=seconds)
-
-    def let_go(self) -> None:
-        """End the thread after what it is at."""
-        self._todo.put(None)
-
-    def _run(self) -> None:
-        while (outcome := self._todo.get()) is not None:
-            outcome.find()
-            del outcome  # what it holds is the caller's
-
-
-#: The hands of each process that have nothing to do; a forked child has none.
-_IDLE: dict[int, list[_Hand]] = {}
+class _MustConnect(Exception):
+    """A connection at hand was none any more, and to make another one can hang."""
 
 
 _IN_THIS_PROCESS: weakref.WeakSet[Database] = weakref.WeakSet()
@@ -466,9 +498,12 @@ def must_begin_anew(error: DBAPIError) -> bool:
 def _lost_race(error: DBAPIError) -> bool:
     if isinstance(error, IntegrityError):
         return True
-    if getattr(error.orig, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return True
-    return bool(_codes(error) & _LOST_RACE)
+    return _found_it_busy(error) or bool(_codes(error) & _LOST_RACE)
+
+
+def _found_it_busy(error: DBAPIError) -> bool:
+    """Tell whether another held SQLite's lock for longer than the driver waits for it."""
+    return bool(getattr(error.orig, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")))
 
 
 def _lost_connection(error: DBAPIError) -> bool:

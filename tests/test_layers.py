@@ -23,7 +23,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gateway": {"exceptions", "protocol", "settings"},
     "models": {"clock", "customer", "lifecycle", "protocol"},
     "telemetry": set(),
-    "database": {"exceptions", "models"},
+    "patience": set(),
+    "database": {"exceptions", "models", "patience"},
     "handover": {"telemetry"},
     "ledger": {"database", "lifecycle", "models"},
     "outbox": {
