@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from flask_zeus_cvs.database import BOUND_ON_WAITING, WAIT_NO_LONGER, Database
@@ -81,8 +81,8 @@ class Ledger:
         )
         if payment is None:
             return None, self.notification(identity)
-        known = self._payments[payment.id].facts.known_notice
-        return payment, self.notification(identity) if known is not None else None
+        is_repeat = self._payments[payment.id].known_notice is not None
+        return payment, self.notification(identity) if is_repeat else None
 
     @property
     def session(self) -> Session:
@@ -95,6 +95,14 @@ class Ledger:
         self.write()
         self._read.pop((model, row_id), None)
         return self._first(model, _by_id(model, for_update=for_update), {"id": row_id})
+
+    def complete(self, row: Base) -> None:
+        """Read the columns of a row that a lock leaves out."""
+        left_out = _LEFT_OUT[type(row)]
+        values = self.connection.execute(_rest(type(row)), {"id": row.__dict__["id"]}).one()
+        rest = dict(zip(left_out, values, strict=True))
+        row.__dict__.update(rest)
+        sa.inspect(row).expired_attributes.difference_update(left_out)
 
     def application_id(self, order_no: str) -> int | None:
         """Tell which application has an order number, if any."""
@@ -127,7 +135,7 @@ class Ledger:
         account = self._payments[payment.id]
         if account.reviews is None:
             about = {"payment_id": payment.id}
-            account.reviews = self._all(Review, _REVIEWS, about) if account.facts.was_reviewed else []
+            account.reviews = self._all(Review, _REVIEWS, about) if payment.was_reviewed else []
         return account.reviews
 
     def reviews_of(self, notification: Notification) -> list[Review]:
@@ -140,7 +148,7 @@ class Ledger:
         account = self._payments[payment.id]
         if account.losses is None:
             about = {"payment_id": payment.id}
-            told = self.connection.execute(_LOSSES, about).scalars() if account.facts.has_lost else ()
+            told = self.connection.execute(_LOSSES, about).scalars() if payment.has_lost else ()
             account.losses = frozenset(told)
         return account.losses
 
@@ -168,6 +176,7 @@ class Ledger:
         review = self.record(Review, reason=reason, payment_id=payment, **about)
         if payment is not None:
             self.reviews(payment).append(review)
+            payment.was_reviewed = True
         return review
 
     def tell(self, kind: EventKind, payment: Payment | None, **about: Any) -> Event:
@@ -175,6 +184,7 @@ class Ledger:
         event = self.record(Event, kind=kind, payment_id=payment, **about)
         if kind in LOSSES and payment is not None:
             self._payments[payment.id].losses = self.losses(payment) | {kind}
+            payment.has_lost = True
         return event
 
     def afterwards(self, say: Callable[[], object]) -> None:
@@ -192,8 +202,10 @@ class Ledger:
         if not any(each.columns_to_store() for each in self._entries.values()):
             return
         self._bound()
-        for account in self._payments.values():
-            account.payment.__dict__["revision"] += 1
+        for each in list(self._entries.values()):
+            if isinstance(each.row, Application) and each.columns_to_store():
+                each.row.revision += 1
+                self._payments[each.row.payment_id].payment.revision += 1
         changes = [
             _Change(each, columns) for each in self._entries.values() if (columns := each.columns_to_store())
         ]
@@ -218,13 +230,12 @@ class Ledger:
             return None
         self._is_bounded = True
         payment = self._known(Payment, rows[0])
-        facts = _Facts(*rows[0][-len(_Facts._fields) :])
         width = len(_KEYS[Payment])
         applications = [self._known(Application, row[width:]) for row in rows if row[width] is not None]
         for each in applications:
             set_committed_value(each, "payment", payment)
         set_committed_value(payment, "applications", applications)
-        self._payments[payment.id] = _Account(payment, facts)
+        self._payments[payment.id] = _Account(payment, rows[0].known_notice)
         return payment
 
     def _rows(self, by: _By, values: Mapping[str, Any]) -> Sequence[sa.Row[Any]]:
@@ -233,9 +244,9 @@ class Ledger:
             found = {**values, "payment_id": execute(_find(by), values).scalar()}
             return execute(_READ, found).all() if execute(_LOCK_ALONE, found).first() else []
         rows = execute(_lock(by, postgresql=self._is_postgresql), values).all()
-        if (
-            rows and rows[0].revision != rows[0].seen_revision
-        ):  # what is beside the payment is older than the lock
+        if rows and rows[0][_REVISION] != sum(
+            row[_SEEN] or 0 for row in rows
+        ):  # they are older than the lock
             return execute(_READ, {**values, "payment_id": rows[0][0]}).all()
         return rows
 
@@ -277,6 +288,7 @@ class Ledger:
         instance = cast(M, model.__mapper__.class_manager.new_instance())
         stored = dict(zip(_KEYS[model], row, strict=False))
         instance.__dict__.update(stored)
+        sa.inspect(instance).expired_attributes.update(_LEFT_OUT.get(model, ()))
         self._read[model, row[0]] = instance
         self._entries[id(instance)] = _Entry(instance, stored)
         return instance
@@ -304,7 +316,7 @@ class _Account:
     """A locked payment, and what its own rows do not say."""
 
     payment: Payment
-    facts: _Facts
+    known_notice: int | None
     reviews: list[Review] | None = None
     losses: frozenset[EventKind] | None = None
 
@@ -349,20 +361,17 @@ class _Change(NamedTuple):
 
 
 _MODELS: Sequence[type[Base]] = tuple(cast(type[Base], each.class_) for each in Base.registry.mappers)
-#: What no verb looks at, and a lock does not read: there it is None, whatever is stored.
-_LEFT_OUT: Mapping[type[Base], frozenset[str]] = {
-    Payment: frozenset(
-        {
-            *("token", "reference", "once_key", "return_url", "created_at"),
-            *("customer_name", "customer_phone", "customer_email"),
-        }
-    )
+#: What hardly any verb looks at, and a lock does not read: to look at it is an error before `Ledger.complete`.
+_CUSTOMER = ("customer_name", "customer_phone", "customer_email")
+_LEFT_OUT: Mapping[type[Base], Sequence[str]] = {
+    Payment: ("token", "reference", "once_key", "return_url", "created_at", *_CUSTOMER),
+    Application: _CUSTOMER,
 }
 
 
 def _columns(model: type[Base]) -> list[Any]:
     """The columns that are read, the id first."""
-    left_out = _LEFT_OUT.get(model, frozenset())
+    left_out = _LEFT_OUT.get(model, ())
     return [each for each in model.__table__.columns if each.key not in left_out]
 
 
@@ -371,7 +380,11 @@ _KEYS = {each: tuple(column.key for column in _columns(each)) for each in _MODEL
 _ALL_KEYS = {
     each: tuple(column.key for column in each.__table__.columns if column.key != "id") for each in _MODELS
 }
-_PLACES = {table.name: place for place, table in enumerate(Base.metadata.sorted_tables)}
+#: Where the row that a lock reads has the revisions of the payment and of an application.
+_REVISION = _KEYS[Payment].index("revision")
+_SEEN = len(_KEYS[Payment]) + _KEYS[Application].index("revision")
+#: In the order in which the models are declared, none points at a later one.
+_PLACES = {name: place for place, name in enumerate(Base.metadata.tables)}
 
 
 def _declared(model: type[Base], *, is_callable: bool) -> dict[str, Any]:
@@ -422,33 +435,21 @@ def _of_payment(column: Any) -> sa.ColumnElement[bool]:
     return cast("sa.ColumnElement[bool]", column == Payment.id)
 
 
-class _Facts(NamedTuple):
-    """What is read beside a payment when it is locked."""
-
-    #: Its revision as old as all of this; where its own is newer, its holder has changed something meanwhile.
-    seen_revision: int
-    was_reviewed: bool
-    has_lost: bool
-    known_notice: int | None
-
-
-_EARLIER = aliased(Payment)
-_FACTS: Sequence[sa.ColumnElement[Any]] = (
-    sa.select(_EARLIER.revision).where(_EARLIER.id == Payment.id).scalar_subquery().label("seen_revision"),
-    sa.exists().where(_of_payment(Review.payment_id)),
-    sa.exists().where(_of_payment(Event.payment_id), sa.or_(*(Event.kind == each for each in LOSSES))),
-    sa.select(Notification.id).where(Notification.identity == sa.bindparam("identity")).scalar_subquery(),
+#: The row of a notice that has come before.
+_KNOWN = (
+    sa.select(Notification.id)
+    .where(Notification.identity == sa.bindparam("identity"))
+    .scalar_subquery()
+    .label("known_notice")
 )
-
-
-#: A payment, its applications and its facts, a row for each application, or one.
-_WHOLE = (
-    sa.select(*_columns(Payment), *_columns(Application), *_FACTS)
+#: A payment and its applications, a row for each of these, or one.
+_WHOLE: sa.Select[Any] = (
+    sa.select(*_columns(Payment), *_columns(Application), _KNOWN)
     .select_from(sa.outerjoin(Payment, Application, _of_payment(Application.payment_id)))
     .order_by(Application.id)
 )
 #: The same of a payment that is locked already.
-_READ = _WHOLE.where(Payment.id == sa.bindparam("payment_id"))
+_READ: sa.Select[Any] = _WHOLE.where(Payment.id == sa.bindparam("payment_id"))
 
 
 @cache
@@ -505,6 +506,12 @@ _TOLD = (
 def _by_id(model: type[Base], *, for_update: bool) -> sa.Select[Any]:
     found = sa.select(*_columns(model)).where(model.__table__.c.id == sa.bindparam("id"))
     return found.with_for_update() if for_update else found
+
+
+@cache
+def _rest(model: type[Base]) -> sa.Select[Any]:
+    columns = model.__table__.c
+    return sa.select(*(columns[key] for key in _LEFT_OUT[model])).where(columns.id == sa.bindparam("id"))
 
 
 # --- storing -------------------------------------------------------------------------------------

@@ -126,7 +126,10 @@ def _socket_of(connection: Any) -> int | None:
 def _shut(connection: Any) -> None:
     number = _socket_of(connection)
     if number is not None:
-        with suppress(OSError), closing(socket.socket(fileno=os.dup(number))) as same:  # it may have ended by itself
+        with (
+            suppress(OSError),
+            closing(socket.socket(fileno=os.dup(number))) as same,
+        ):  # it may have ended by itself
             same.shutdown(socket.SHUT_RDWR)
 
 

@@ -693,6 +693,7 @@ class Payments:
     def _reissue(self, ledger: Ledger, payment: Payment, notice: Notice, model: Application) -> Application:
         """Add the application that someone made on ZEUS's screen; it does not count as an attempt."""
         moment = now()
+        ledger.complete(model)
         application = Application(
             sendid=model.sendid,
             store=Store(notice.pay_cvs) if notice.pay_cvs else model.store,
