@@ -6,7 +6,7 @@ import gc
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing as closed
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tests import servers
 from tests.conftest import Shop, ShopMaker, started
 from tests.database.test_receive import notice
 from tests.servers import Server
+from tests.waiting import until
 
 CALLBACK = "/zeus-cvs/callback?"
 
@@ -59,13 +60,6 @@ def call(shop: Shop, status: str = "04", order_no: str = "0001-1") -> int:
 def ask(shop: Shop, status: str = "04", order_no: str = "0001-1") -> int:
     """Call from another thread, too."""
     return shop.app.test_client().get(CALLBACK + notice(status, order_no).decode()).status_code
-
-
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_a_stopped_server_is_a_500_and_then_a_200(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from flask_zeus_cvs.models import Delivery, DeliveryState, Payment
 from flask_zeus_cvs.outbox import Summary
 from tests.conftest import Shop, ShopMaker
 from tests.database.test_receive import notice
+from tests.waiting import until
 
 
 class Slow:
@@ -43,13 +42,6 @@ def shop(make_shop: ShopMaker, slow: Slow) -> Shop:
         shop.awaiting(order_no=f"000{number}-{number}", reference=f"A-{number}")
     shop.db.session.remove()
     return shop
-
-
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def states(shop: Shop) -> list[DeliveryState]:

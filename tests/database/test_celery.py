@@ -20,8 +20,9 @@ from flask_zeus_cvs.exceptions import ConfigurationError
 from flask_zeus_cvs.lifecycle import EventKind
 from flask_zeus_cvs.models import Delivery, DeliveryState
 from tests.conftest import Shop, ShopMaker
-from tests.database.test_background import states, until
+from tests.database.test_background import states
 from tests.database.test_queue import Receiver, events, receive, with_slips
+from tests.waiting import until
 
 PAGE = (Path(__file__).parents[2] / "docs/15-queues.md").read_text("utf-8")
 SHOP, WORKER, JOB, LINES = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.S | re.M)

@@ -36,8 +36,9 @@ from flask_zeus_cvs.outbox import Summary
 from flask_zeus_cvs.payments import Obstacle, Sweep
 from tests.conftest import Shop, ShopMaker, accepted
 from tests.database.test_expire import MIDNIGHT, START, accepted_until
-from tests.database.test_outbox import later, until
+from tests.database.test_outbox import later
 from tests.database.test_receive import kinds, lost, notice, reasons
+from tests.waiting import until
 
 
 def open_reviews(shop: Shop) -> list[Review]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,6 +29,7 @@ from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, P
 from flask_zeus_cvs.outbox import LEASE, Summary, retry_after
 from tests.conftest import Shop, ShopMaker
 from tests.database.test_receive import notice
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -258,14 +258,6 @@ def test_deferred_delivers_only_when_told(make_shop: ShopMaker, database_uri: st
     assert heard == []
     assert shop.zeus.deliver_now() == Summary(done=1)
     assert len(heard) == 1
-
-
-def until(true: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait until something is true; fail if it does not become so."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_background_delivers_beside_the_request(make_shop: ShopMaker, database_uri: str) -> None:

@@ -17,8 +17,9 @@ from flask_zeus_cvs.lifecycle import EventKind
 from flask_zeus_cvs.models import Delivery, DeliveryState, Event, Payment
 from flask_zeus_cvs.outbox import LONGEST_RETRY, Summary
 from tests.conftest import Shop, ShopMaker
-from tests.database.test_background import states, until
+from tests.database.test_background import states
 from tests.database.test_receive import notice
+from tests.waiting import until
 
 
 class Receiver:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flask_zeus_cvs import EventKind, State
 from flask_zeus_cvs.exceptions import Unanswered
+from flask_zeus_cvs.ledger import LOSSES
 from flask_zeus_cvs.lifecycle import HOLDS_MONEY, MONEY_NOTICES, NOTICES, REVERSALS, TABLE, Input, events
 from flask_zeus_cvs.models import (
     Application,
@@ -102,7 +103,18 @@ def play(shop: Shop, calls: list[tuple[str, int | None, int]]) -> None:
     check(shop, payment, model)
 
 
+def check_notes(shop: Shop) -> None:
+    """What a payment notes of its other rows, so that nobody need look, is so."""
+    shop.db.session.rollback()
+    events, reviews = shop.all(Event), shop.all(Review)
+    for each in shop.all(Payment):
+        assert each.has_lost is any(row.kind in LOSSES and row.payment_id == each.id for row in events)
+        assert each.was_reviewed is any(row.payment_id == each.id for row in reviews)
+        assert each.revision == sum(row.revision for row in each.applications)
+
+
 def check(shop: Shop, payment: Payment, model: Model) -> None:
+    check_notes(shop)
     assert shop.state(payment) is model.state
     rows = shop.all(Notification)
     assert Counter({(row.status, row.money): row.times for row in rows}) == model.seen
@@ -171,6 +183,7 @@ def test_random_lives_with_reissues(stage: Shop, calls: list[tuple[str, str, boo
             # one that waited for its order number may have taken the money back at once
             assert application.state in HOLDS_MONEY or waited_for(stage, row)
             stage.db.session.rollback()
+    check_notes(stage)
     applications = stage.all(Application)
     numbers = [each.order_no for each in applications if each.order_no]
     assert len(numbers) == len(set(numbers))
