@@ -217,6 +217,8 @@ class Ledger:
         if not rows:
             return None
         self._is_bounded = True
+        if rows[0][0] not in self._payments:  # what `get` may have read is older than the lock
+            self._read.pop((Payment, rows[0][0]), None)
         payment = self._known(Payment, rows[0])
         facts = _Facts(*rows[0][-len(_Facts._fields) :])
         width = len(_KEYS[Payment])
