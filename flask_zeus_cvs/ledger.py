@@ -411,7 +411,7 @@ class _By(Enum):
 
 _OWNER = sa.select(Application.payment_id)
 _WHICH: Mapping[_By, Any] = {
-    _By.ID: sa.bindparam("payment_id", type_=sa.Integer),
+    _By.ID: sa.bindparam("payment_id", type_=Payment.__table__.c.id.type),
     _By.APPLICATION: _OWNER.where(Application.id == sa.bindparam("application_id")).scalar_subquery(),
     _By.NOTICE: sa.func.coalesce(
         _OWNER.where(Application.order_no == sa.bindparam("order_no")).scalar_subquery(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import sqlalchemy as sa
 from flask import current_app, has_request_context, url_for
@@ -23,6 +23,10 @@ from flask_zeus_cvs.protocol.codes import Store
 
 #: What the column for the source of a notice holds.
 SOURCE_LENGTH = 100
+#: The id of a row, and so what points at it. SQLite counts up only what is called INTEGER, which has 64 bits there.
+Id = Annotated[int, "64 bits"]
+#: No column for ids holds a larger one.
+LARGEST_ID = 2**63 - 1
 
 
 class UTCDateTime(sa.types.TypeDecorator[datetime]):
@@ -129,6 +133,7 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {
+        Id: sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
         datetime: UTCDateTime(),
         State: Word(State),
         Store: Word(Store),
@@ -183,7 +188,7 @@ class Payment(Base):
 
     __tablename__ = "zeus_cvs_payments"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     #: The key of the customer's pages: whoever has it sees the payment numbers. Never log it whole.
     token: Mapped[str] = mapped_column(sa.String(64), unique=True, default=_new_token)
     #: The shop's own order number.
@@ -281,7 +286,7 @@ class Application(Base):
     __tablename__ = "zeus_cvs_applications"
     __table_args__ = (sa.Index("ix_zeus_cvs_applications_open", "stored_state", "pay_limit"), _OPTIONS)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     payment_id: Mapped[int] = mapped_column(sa.ForeignKey("zeus_cvs_payments.id"), index=True)
     #: Our own key at ZEUS: letters and digits. A re-issue keeps it.
     sendid: Mapped[str] = mapped_column(sa.String(25), index=True)
@@ -337,7 +342,7 @@ class Notification(Base):
 
     __tablename__ = "zeus_cvs_notifications"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     #: What makes two notices the same (law 6): a hash of order_no or sendid, status and money.
     identity: Mapped[str] = mapped_column(sa.String(64), unique=True)
     #: As it came first.
@@ -368,7 +373,7 @@ class Event(Base):
 
     __tablename__ = "zeus_cvs_events"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     kind: Mapped[EventKind]
     occurred_at: Mapped[datetime] = mapped_column(default=now)
     previous_state: Mapped[State | None]
@@ -391,7 +396,7 @@ class Delivery(Base):
         _OPTIONS,
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     event_id: Mapped[int] = mapped_column(sa.ForeignKey("zeus_cvs_events.id"))
     #: The receiver's name: module and qualified name, or as given to connect.
     subscriber: Mapped[str] = mapped_column(sa.String(255))
@@ -414,7 +419,7 @@ class Review(Base):
 
     __tablename__ = "zeus_cvs_reviews"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     reason: Mapped[ReviewReason]
     created_at: Mapped[datetime] = mapped_column(default=now)
     payment_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_payments.id"), index=True)

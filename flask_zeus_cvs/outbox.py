@@ -37,7 +37,15 @@ from flask_zeus_cvs.exceptions import ConfigurationError, LeaseLost, UnknownDeli
 from flask_zeus_cvs.handover import Enqueue, Handover
 from flask_zeus_cvs.ledger import Ledger, write
 from flask_zeus_cvs.lifecycle import EventKind, State
-from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment
+from flask_zeus_cvs.models import (
+    LARGEST_ID,
+    Application,
+    Delivery,
+    DeliveryState,
+    Event,
+    Notification,
+    Payment,
+)
 from flask_zeus_cvs.settings import DeliveryMode, FulfillOn, Settings
 from flask_zeus_cvs.signals import SIGNALS, EventData, Receiver
 from flask_zeus_cvs.telemetry import Action, Fact, happened, said, span
@@ -801,14 +809,13 @@ def _parked() -> sa.ColumnElement[bool]:
 
 
 _ALL = "all"
-_LARGEST_ID = 2**31 - 1
 
 
 def _called(which: str) -> sa.ColumnElement[bool]:
     """Match a number, a receiver's name, or all; too large a number is nobody's."""
     if which == _ALL:
         return sa.true()
-    if which.isdecimal() and len(which) < 20 and int(which) <= _LARGEST_ID:
+    if which.isdecimal() and len(which) < 20 and int(which) <= LARGEST_ID:
         return Delivery.id == int(which)
     return Delivery.subscriber == which
 
