@@ -88,12 +88,15 @@ class Ledger:
     def session(self) -> Session:
         """A session in this transaction, for what is written elsewhere: `write` has stored what came before."""
         self.write()
+        self._bound()
         return Session(self.connection, expire_on_commit=False)
 
     def get(self, model: type[M], row_id: int, *, for_update: bool = False) -> M | None:
         """Read one row as it is now, or None; ``for_update`` locks it, too."""
         self.write()
         self._read.pop((model, row_id), None)
+        if for_update:
+            self._bound()
         return self._first(model, _by_id(model, for_update=for_update), {"id": row_id})
 
     def application_id(self, order_no: str) -> int | None:
@@ -115,11 +118,13 @@ class Ledger:
     def notification(self, identity: str) -> Notification | None:
         """Read and lock the row of a notice that has come before, or None."""
         self.write()
+        self._bound()
         return self._first(Notification, _NOTIFICATION, {"identity": identity})
 
     def waiting(self, order_no: str) -> list[Notification]:
         """Read and lock the notices that came before anybody knew their order number, oldest first."""
         self.write()
+        self._bound()
         return self._all(Notification, _WAITING, {"order_no": order_no})
 
     def reviews(self, payment: Payment) -> list[Review]:
