@@ -40,7 +40,8 @@ def shop_tables(*, narrow: bool) -> sa.MetaData:
 
 
 def differences(connection: sa.Connection) -> list[Any]:
-    return compare_metadata(MigrationContext.configure(connection), shop_tables(narrow=False))
+    found: list[Any] = compare_metadata(MigrationContext.configure(connection), shop_tables(narrow=False))
+    return found
 
 
 def largest(connection: sa.Connection, table: str) -> int:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from flask_zeus_cvs.models import Base, copy_tables
 
 #: What counts up by itself with 64 bits, and what points at it.
 WIDE = {
-    "sqlite": (sqlite.dialect(), "INTEGER", "INTEGER"),
-    "postgresql": (postgresql.dialect(), "BIGSERIAL", "BIGINT"),
-    "mariadb": (mysql.dialect(), "BIGINT", "BIGINT"),
+    "sqlite": (sa.make_url("sqlite://").get_dialect()(), "INTEGER", "INTEGER"),
+    "postgresql": (sa.make_url("postgresql+psycopg://").get_dialect()(), "BIGSERIAL", "BIGINT"),
+    "mariadb": (sa.make_url("mariadb+pymysql://").get_dialect()(), "BIGINT", "BIGINT"),
 }
 NUMBERED = sorted(table.name for table in Base.metadata.sorted_tables if "id" in table.columns)
 
