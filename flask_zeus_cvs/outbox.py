@@ -918,6 +918,7 @@ class _Deliverer:
         #: What is leased to this process; None: look for what is due.
         self.todo: queue.SimpleQueue[_Claim | None] = queue.SimpleQueue()
         self._is_called = False
+        self._looks_at = self._names_at = time.monotonic() + POLL_SECONDS
         self.call()
         # No subclass of Thread: gevent, which replaces threads after we were imported, would never see it end.
         self.thread = threading.Thread(target=self._run, name=f"zeus-cvs-{name}", daemon=True)
@@ -936,24 +937,31 @@ class _Deliverer:
             return not self._is_closed
 
     def _run(self) -> None:
-        looked_at = time.monotonic()
-        while self._end is None or not (self._is_over() or self.todo.empty()):
-            claim = self._next()
-            if claim is not None:
-                self._outbox.deliver_claimed(claim)
-                continue
-            self._is_called = False
-            self._outbox.try_to_deliver(self._is_over)
-            if time.monotonic() - looked_at >= POLL_SECONDS and self._end is None:
-                looked_at = time.monotonic()
-                self._outbox.name_stranded()
-        self._close()
+        try:
+            while self._end is None or not (self._is_over() or self.todo.empty()):
+                claim = self._next()
+                if claim is not None:
+                    self._outbox.deliver_claimed(claim)
+                else:
+                    self._look()
+        finally:
+            self._close()
 
     def _next(self) -> _Claim | None:
+        """Wait for something to deliver; None if it is time to look, however much there is to deliver."""
+        seconds = self._looks_at - time.monotonic()
         try:
-            return self.todo.get(timeout=POLL_SECONDS)
+            return self.todo.get(timeout=seconds) if seconds > 0 else None
         except queue.Empty:
             return None
+
+    def _look(self) -> None:
+        self._is_called = False
+        self._outbox.try_to_deliver(self._is_over)
+        if time.monotonic() >= self._names_at and self._end is None:
+            self._names_at = time.monotonic() + POLL_SECONDS
+            self._outbox.name_stranded()
+        self._looks_at = time.monotonic() + POLL_SECONDS
 
     def _close(self) -> None:
         """Leave to others what this thread did not come to."""
