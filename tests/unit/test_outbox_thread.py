@@ -133,6 +133,7 @@ class Ended(IdleOutbox):
         self.given_back += claims
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_is_ended_gives_back_what_it_has() -> None:
     """What it did not come to is due for others at once, and so is what it is given after its end."""
     outbox = Ended()
