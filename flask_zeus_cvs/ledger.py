@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from flask_zeus_cvs.database import BOUND_ON_WAITING, WAIT_NO_LONGER, Database
@@ -439,7 +439,7 @@ class _Facts(NamedTuple):
     known_notice: int | None
 
 
-_EARLIER = aliased(Payment)
+_EARLIER = Payment.__table__.alias("earlier").c
 _FACTS: Sequence[sa.ColumnElement[Any]] = (
     sa.select(_EARLIER.revision).where(_EARLIER.id == Payment.id).scalar_subquery().label("seen_revision"),
     sa.exists().where(_of_payment(Review.payment_id)),

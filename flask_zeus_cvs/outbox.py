@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -577,12 +577,12 @@ class Outbox:
         """Read the payment into ``db.session``; a connection that the database has dropped meanwhile is replaced."""
         session = self._database.db.session()
         try:
-            return session.scalars(_PAYMENT, {"payment": claim.payment_id}).unique().one_or_none()
+            return session.scalars(_payment(), {"payment": claim.payment_id}).unique().one_or_none()
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
             session.rollback()
-            return session.scalars(_PAYMENT, {"payment": claim.payment_id}).unique().one_or_none()
+            return session.scalars(_payment(), {"payment": claim.payment_id}).unique().one_or_none()
 
     def _finish(self, claim: _Claim) -> None:
         """Mark a delivery done and commit, in whatever session the receiver has left us."""
@@ -797,10 +797,13 @@ _CHANGE = (
     )
     .values(state=sa.bindparam("after"), due_at=sa.bindparam("moment"), attempts=0)
 )
-#: The payment that a receiver is given.
-_PAYMENT = (
-    sa.select(Payment).where(Payment.id == sa.bindparam("payment")).options(joinedload(Payment.applications))
-)
+
+
+@cache
+def _payment() -> sa.Select[Any]:
+    """The payment that a receiver is given; built when it is first used, as that completes the mappings."""
+    found = sa.select(Payment).where(Payment.id == sa.bindparam("payment"))
+    return found.options(joinedload(Payment.applications))
 
 
 def _parked() -> sa.ColumnElement[bool]:
