@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from flask import Flask
-from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, joinedload, object_session
 from sqlalchemy.orm.attributes import set_committed_value
@@ -73,6 +72,7 @@ from flask_zeus_cvs.models import (
     Review,
     ReviewReason,
     Verdict,
+    mariadb,
 )
 from flask_zeus_cvs.outbox import Outbox, Parked, Summary, paid_states
 from flask_zeus_cvs.protocol.codes import ERROR_CODES, Store
@@ -234,16 +234,20 @@ class Payments:
         """Insert before locking, unless it is there. On MariaDB those who lock what is not there lock the gap for
         each other: all but one lose a deadlock, and with it their whole transaction."""
         table = Payment.__table__
-        insert = mysql.insert(table).values(  # type: ignore[arg-type]
-            reference=payment.reference,
-            once_key=payment.reference,
-            amount=payment.amount,
-            sendpoint=payment.sendpoint,
-            return_url=payment.return_url,
-            customer_name=payment.customer.name,
-            customer_phone=payment.customer.phone,
-            customer_email=payment.customer.email,
-            expires_at=payment.expires_at,
+        insert = (
+            mariadb()
+            .insert(table)
+            .values(
+                reference=payment.reference,
+                once_key=payment.reference,
+                amount=payment.amount,
+                sendpoint=payment.sendpoint,
+                return_url=payment.return_url,
+                customer_name=payment.customer.name,
+                customer_phone=payment.customer.phone,
+                customer_email=payment.customer.email,
+                expires_at=payment.expires_at,
+            )
         )
         holding = sa.select(Payment.id).where(Payment.once_key == payment.reference)
         if session.scalar(holding) is None or self._usable_or_released(session, payment) is None:

@@ -54,6 +54,14 @@ def test_nothing_is_imported_that_nobody_uses(script: str) -> None:
     assert [each for each in modules if each.startswith(WHEN_USED) and each not in EXCEPT] == []
 
 
+def test_no_database_is_imported_with_us() -> None:
+    """SQLAlchemy's part for MariaDB, which takes a while, is imported when an app is set up and no sooner."""
+    modules = subprocess.check_output(
+        [sys.executable, "-c", f"{IMPORTED}; import sys; print(*sys.modules)"], text=True
+    ).split()
+    assert not any(each.startswith("sqlalchemy.dialects.mysql") for each in modules)
+
+
 NOTICE_FIRST = f"""{SET_UP.replace("ZeusCVS(", "zeus = ZeusCVS(")}
 with app.app_context():
     db.create_all()
