@@ -68,3 +68,15 @@ def test_amounts_and_counts_are_no_ids(metadata: sa.MetaData) -> None:
         "zeus_cvs_deliveries.attempts",
     } < small
     assert not {each for each in small if each.endswith("_id")}
+
+
+@pytest.mark.parametrize("driver", ["mariadb+pymysql://", "mysql+pymysql://"])
+def test_mariadb_keeps_microseconds_and_locks_rows(metadata: sa.MetaData, driver: str) -> None:
+    """Whatever the server's defaults are, and whichever name its dialect goes by."""
+    dialect = sa.make_url(driver).get_dialect()()
+    for table in metadata.sorted_tables:
+        if table.name != "orders":
+            made = str(sa.schema.CreateTable(table).compile(dialect=dialect))
+            assert made.count("DATETIME(6)") == made.count("DATETIME") > 0
+            assert "ENGINE=InnoDB" in made
+            assert "COLLATE utf8mb4_bin" in made
