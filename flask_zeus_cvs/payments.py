@@ -133,6 +133,18 @@ class _Taken:
 
 
 @dataclass(frozen=True)
+class Applied:
+    """An application as its answer left it, or as it stood when nothing was sent; a notice may have moved it since."""
+
+    state: State
+    store: Store
+    #: Where 7-Eleven's customers see their numbers, or blank.
+    pay_url: str
+    #: The request parameter that ZEUS named as wrong, or blank.
+    parameter: str
+
+
+@dataclass(frozen=True)
 class Standing:
     """What a payment's own rows do not say: whether a person must look, and when its money was first told of."""
 
@@ -374,20 +386,7 @@ class Payments:
         POST. Raises `InvalidCustomer` (nothing sent), `NotPayable`, and `PendingWorkError` if the payment is
         not committed yet or, on SQLite, ``db.session`` holds uncommitted writes.
         """
-        customer, offered = self._checked(customer, store)
-        refuse_late_patch()
-        self._database.refuse_pending_work()
-        payment_id = _id_of(payment)
-        with span("submit", payment=payment_id, store=offered.value) as seen:
-            application_id, request = write(
-                self._database, lambda ledger: self._begin(ledger, payment_id, customer, offered)
-            )()
-            seen.note(application=application_id)
-            if request is not None:
-                self._send(request, application_id, seen)
-        if request is not None:
-            self._outbox.after_commit()
-        _expire_stale(payment)
+        application_id = self._apply_for(payment, customer, store).id
         return self._database.read(
             lambda session: session.get_one(
                 Application,
@@ -395,6 +394,29 @@ class Payments:
                 options=[joinedload(Application.payment).selectinload(Payment.applications)],
             )
         )
+
+    def apply_for(self, payment: Payment, customer: Customer, store: Store | str) -> Applied:
+        """As `submit`, for whoever leads the customer on: nothing is read that is known already."""
+        found = self._apply_for(payment, customer, store)
+        return Applied(found.state, found.store, found.pay_url, found.parameter)
+
+    def _apply_for(self, payment: Payment, customer: Customer, store: Store | str) -> Application:
+        """Apply as `submit` says; returns the ledger's row, of whose payment not all is there."""
+        customer, offered = self._checked(customer, store)
+        refuse_late_patch()
+        self._database.refuse_pending_work()
+        payment_id = _id_of(payment)
+        with span("submit", payment=payment_id, store=offered.value) as seen:
+            application, request = write(
+                self._database, lambda ledger: self._begin(ledger, payment_id, customer, offered)
+            )
+            seen.note(application=application.id)
+            if request is not None:
+                application = self._send(request, application.id, seen)
+        if request is not None:
+            self._outbox.after_commit()
+        _expire_stale(payment)
+        return application
 
     def _checked(self, customer: Customer, store: Store | str) -> tuple[Customer, Store]:
         problems: list[InvalidField] = []
@@ -410,11 +432,8 @@ class Payments:
 
     def _begin(
         self, ledger: Ledger, payment_id: int, customer: Customer, store: Store
-    ) -> Callable[[], tuple[int, ApplicationRequest | None]]:
-        """Add a `SUBMITTING` application; without a request if there is one already that stands in its place.
-
-        What is returned tells its id, which it has once it is stored.
-        """
+    ) -> tuple[Application, ApplicationRequest | None]:
+        """Add a `SUBMITTING` application; without a request if there is one already that stands in its place."""
         if self._database.is_mariadb and ledger.get(Payment, payment_id) is None:
             raise PendingWorkError(_NOT_THERE)  # to lock it, MariaDB would wait for the caller who added it
         payment = ledger.lock(payment_id)
@@ -422,7 +441,7 @@ class Payments:
             raise PendingWorkError(_NOT_THERE)
         obstacle, leading = self.obstacle(payment), payment.application
         if obstacle in _UNDER_WAY and leading is not None:
-            return lambda: (leading.id, None)
+            return leading, None
         if obstacle is None and any(each.resolved_at is None for each in ledger.reviews(payment)):
             obstacle = Obstacle.REVIEW
         if obstacle is not None:
@@ -441,7 +460,7 @@ class Payments:
         payment.applications.append(application)
         payment.attempts += 1
         payment.purged_at = None
-        return lambda: (application.id, request)
+        return application, request
 
     def _request(self, payment: Payment, customer: Customer, store: Store, sendid: str) -> ApplicationRequest:
         return ApplicationRequest(
@@ -458,8 +477,8 @@ class Payments:
             span=self.settings.pay_within_days,
         )
 
-    def _send(self, request: ApplicationRequest, application_id: int, seen: Span) -> None:
-        """Ask ZEUS, and store what came of it."""
+    def _send(self, request: ApplicationRequest, application_id: int, seen: Span) -> Application:
+        """Ask ZEUS, store what came of it, and return the application with that."""
         about: dict[str, Fact] = {"application": application_id, "store": request.pay_cvs.value}
         log.debug(
             "Application %d goes to ZEUS", application_id, extra=said(Action.SUBMIT, outcome="sent", **about)
@@ -467,7 +486,7 @@ class Payments:
         began = time.monotonic()
         answer = self._ask(request, application_id)
         seconds = round(time.monotonic() - began, 3)
-        write(self._database, lambda ledger: self._settle(ledger, application_id, answer))
+        settled = write(self._database, lambda ledger: self._settle(ledger, application_id, answer))
         outcome = (answer.outcome if isinstance(answer, Answer) else answer).value
         seen.note(outcome=outcome)
         log.info(
@@ -479,6 +498,7 @@ class Payments:
         )
         if isinstance(answer, Answer):
             self._look_again(answer.order_no)
+        return settled
 
     def _ask(self, request: ApplicationRequest, application_id: int) -> Answer | Input:
         extra = said(Action.GATEWAY, application=application_id, store=request.pay_cvs.value)
@@ -496,7 +516,7 @@ class Payments:
             )
         return answer
 
-    def _settle(self, ledger: Ledger, application_id: int, answer: Answer | Input) -> None:
+    def _settle(self, ledger: Ledger, application_id: int, answer: Answer | Input) -> Application:
         """Store what came of the POST: an answer fills blanks and never lowers a state that a notice has set."""
         application = ledger.lock_of(application_id)
         before = application.order_no
@@ -506,6 +526,7 @@ class Payments:
         self._step(ledger, application, given, ReviewReason.ANSWER_CONTRADICTS)
         if application.order_no != before:
             self._take_waiting(ledger, application)
+        return application
 
     def _fill_from_answer(self, ledger: Ledger, application: Application, answer: Answer) -> None:
         if answer.order_no and not self._may_bind(ledger, application, answer.order_no):
