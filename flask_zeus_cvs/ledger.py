@@ -321,7 +321,7 @@ class _Entry:
     """A row in the ledger: what is stored of it (None: nothing yet), and keys whose rows had no id when they were set."""
 
     row: Base
-    stored: dict[str, Any] | None
+    stored: dict[str, Any] | None = field(repr=False)
     links: dict[str, Base] = field(default_factory=dict)
 
     @property

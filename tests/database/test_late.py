@@ -561,3 +561,18 @@ def test_no_lock_is_waited_for_without_a_bound(
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
             works[table]()
         giving_up.cancel()
+
+
+def test_what_a_verb_holds_names_nobody(make_shop: ShopMaker) -> None:
+    """Law 11: a debugger or an error tracker that shows the variables of a frame shows no customer."""
+    shop = make_shop()
+    payment, _ = shop.awaiting()
+    held: list[str] = []
+
+    def work(ledger: Ledger) -> None:
+        ledger.lock(payment.id)
+        held.append(repr(vars(ledger)))
+
+    module.write(shop.payments.database, work)
+    assert len(held) == 1
+    assert "taro@example.com" not in held[0]
