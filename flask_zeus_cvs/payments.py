@@ -14,7 +14,7 @@ import secrets
 import string
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -741,22 +741,12 @@ class Payments:
         if not order_no:
             return
         try:
-            self._each(self._known_meanwhile(order_no), self._take_one_waiting)
+            about = {"order_no": order_no}
+            found = self._database.read(lambda session: session.scalars(_known_meanwhile(), about).all())
+            self._each(found, self._take_one_waiting)
         except Exception as error:
             kind = type(error).__name__
             log.error("A waiting notice was left to the sweep: %s", kind, extra=said(Action.WAITING))
-
-    def _known_meanwhile(self, order_no: str | None = None) -> sa.Select[Any]:
-        """Find what waits although its order number is known; without one by way of its reviews, which are few."""
-        found = (
-            sa.select(Notification.id)
-            .join(Application, Application.order_no == Notification.order_no)
-            .where(Notification.verdict == Verdict.WAITING)
-        )
-        if order_no is not None:
-            return found.where(Notification.order_no == order_no)
-        asked = sa.select(Review.notification_id).where(Review.reason == ReviewReason.UNKNOWN_ORDER)
-        return found.where(Notification.id.in_(asked))
 
     def _take_one_waiting(self, ledger: Ledger, notification_id: int) -> bool:
         row = ledger.get(Notification, notification_id)
@@ -1033,7 +1023,7 @@ class Payments:
 
     def count_overdue(self) -> int:
         """Count what `expire` would look at now."""
-        finds = (self._known_meanwhile(), self._unpaid(), self._run_out(), self._near())
+        finds = (_all_known_meanwhile(), self._unpaid(), self._run_out(), self._near())
         counts = [sa.select(sa.func.count()).select_from(each.subquery()) for each in finds]
         return self._database.read(lambda session: sum(session.scalar(each) or 0 for each in counts))
 
@@ -1046,11 +1036,11 @@ class Payments:
         """
         self._database.refuse_pending_work()
         began = time.monotonic()
-        self._each(self._known_meanwhile(), self._take_one_waiting, step)
+        self._each(self._found(_all_known_meanwhile()), self._take_one_waiting, step)
         sweep = Sweep(
-            expired=self._each(self._unpaid(), self._expire_slip, step),
-            ended=self._each(self._run_out(), self._end_offer, step),
-            reminded=self._each(self._near(), self._remind, step),
+            expired=self._each(self._found(self._unpaid()), self._expire_slip, step),
+            ended=self._each(self._found(self._run_out()), self._end_offer, step),
+            reminded=self._each(self._found(self._near()), self._remind, step),
         )
         seconds = round(time.monotonic() - began, 3)
         log.info(
@@ -1154,22 +1144,23 @@ class Payments:
 
     def _each(
         self,
-        found: sa.Select[Any],
+        found: Iterable[int],
         act: Callable[[Ledger, int], bool],
         step: Callable[[], object] = lambda: None,
     ) -> int:
-        """Act on every row found, each in a transaction of its own; returns how many it did act on.
-
-        Their ids are read at once: told to read the first 500 by id, PostgreSQL would walk through all ids instead of
-        an index of what may be overdue.
-        """
+        """Act on every row found, each in a transaction of its own; returns how many it did act on."""
         acted = 0
-        for each in self._database.read(
-            lambda session: session.scalars(found.order_by(*found.selected_columns)).all()
-        ):
+        for each in found:
             acted += write(self._database, lambda ledger, each=each: act(ledger, each))  # type: ignore[misc]
             step()
         return acted
+
+    def _found(self, wanted: sa.Select[Any]) -> Sequence[int]:
+        """Read the ids of what is wanted, all at once: told to read the first 500 by id, PostgreSQL would walk through
+        all ids instead of an index of what may be overdue."""
+        return self._database.read(
+            lambda session: session.scalars(wanted.order_by(*wanted.selected_columns)).all()
+        )
 
     def _unpaid(self) -> sa.Select[Any]:
         ended = now() - timedelta(hours=self.settings.expiry_grace_hours)
@@ -1275,6 +1266,27 @@ _REPLACED = frozenset(
         State.CANCELLED_AFTER_CANCEL,
     }
 )
+
+
+@cache
+def _known_meanwhile() -> sa.Select[Any]:
+    """What waits for one order number, if that is known by now; built once, as most answers ask."""
+    waiting, applications = Notification.__table__, Application.__table__
+    return (
+        sa.select(waiting.c.id)
+        .join(applications, applications.c.order_no == waiting.c.order_no)
+        .where(waiting.c.order_no == sa.bindparam("order_no"), waiting.c.verdict == Verdict.WAITING)
+    )
+
+
+def _all_known_meanwhile() -> sa.Select[Any]:
+    """The same of every order number, by way of the reviews that ask, which are few."""
+    asked = sa.select(Review.notification_id).where(Review.reason == ReviewReason.UNKNOWN_ORDER)
+    return (
+        sa.select(Notification.id)
+        .join(Application, Application.order_no == Notification.order_no)
+        .where(Notification.verdict == Verdict.WAITING, Notification.id.in_(asked))
+    )
 
 
 @cache
