@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.orm import Session
 
 from flask_zeus_cvs.exceptions import ConfigurationError, DatabaseAway, PendingWorkError
-from flask_zeus_cvs.models import Payment
+from flask_zeus_cvs.models import Base, Payment
 from flask_zeus_cvs.patience import Hand, Outcome, Watched, can_be_cut
 
 T = TypeVar("T")
@@ -68,6 +68,7 @@ class Database:
         self._owner = os.getpid()
         self._forks: dict[int, threading.Lock] = {}
         _IN_THIS_PROCESS.add(self)
+        Base.registry.configure()  # a ledger makes rows without the constructors that would do it
 
     @property
     def db(self) -> SQLAlchemy:

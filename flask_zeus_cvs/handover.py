@@ -47,7 +47,8 @@ class Handover:
             try:
                 self._enqueue(event_id)
             except Exception as error:
-                self._waiting.appendleft(event_id)
+                if len(self._waiting) < MOST_WAITING:  # else it is the oldest, and left to the sweep
+                    self._waiting.appendleft(event_id)
                 self._paused_until = time.monotonic() + PAUSE_SECONDS
                 self._say(event_id, error)
 

@@ -88,12 +88,15 @@ class Ledger:
     def session(self) -> Session:
         """A session in this transaction, for what is written elsewhere: `write` has stored what came before."""
         self.write()
+        self._bound()
         return Session(self.connection, expire_on_commit=False)
 
     def get(self, model: type[M], row_id: int, *, for_update: bool = False) -> M | None:
         """Read one row as it is now, or None; ``for_update`` locks it, too."""
         self.write()
         self._read.pop((model, row_id), None)
+        if for_update:
+            self._bound()
         return self._first(model, _by_id(model, for_update=for_update), {"id": row_id})
 
     def complete(self, row: Base) -> None:
@@ -123,11 +126,13 @@ class Ledger:
     def notification(self, identity: str) -> Notification | None:
         """Read and lock the row of a notice that has come before, or None."""
         self.write()
+        self._bound()
         return self._first(Notification, _NOTIFICATION, {"identity": identity})
 
     def waiting(self, order_no: str) -> list[Notification]:
         """Read and lock the notices that came before anybody knew their order number, oldest first."""
         self.write()
+        self._bound()
         return self._all(Notification, _WAITING, {"order_no": order_no})
 
     def reviews(self, payment: Payment) -> list[Review]:
@@ -229,6 +234,8 @@ class Ledger:
         if not rows:
             return None
         self._is_bounded = True
+        if rows[0][0] not in self._payments:  # what `get` may have read is older than the lock
+            self._read.pop((Payment, rows[0][0]), None)
         payment = self._known(Payment, rows[0])
         width = len(_KEYS[Payment])
         applications = [self._known(Application, row[width:]) for row in rows if row[width] is not None]
@@ -326,7 +333,7 @@ class _Entry:
     """A row in the ledger: what is stored of it (None: nothing yet), and keys whose rows had no id when they were set."""
 
     row: Base
-    stored: dict[str, Any] | None
+    stored: dict[str, Any] | None = field(repr=False)
     links: dict[str, Base] = field(default_factory=dict)
 
     @property
@@ -422,7 +429,7 @@ class _By(Enum):
 
 _OWNER = sa.select(Application.payment_id)
 _WHICH: Mapping[_By, Any] = {
-    _By.ID: sa.bindparam("payment_id", type_=sa.Integer),
+    _By.ID: sa.bindparam("payment_id", type_=Payment.__table__.c.id.type),
     _By.APPLICATION: _OWNER.where(Application.id == sa.bindparam("application_id")).scalar_subquery(),
     _By.NOTICE: sa.func.coalesce(
         _OWNER.where(Application.order_no == sa.bindparam("order_no")).scalar_subquery(),

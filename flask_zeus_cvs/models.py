@@ -9,11 +9,13 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Annotated, Any, ClassVar
 
 import sqlalchemy as sa
 from flask import current_app, has_request_context, url_for
-from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, composite, foreign, mapped_column, relationship
 
 from flask_zeus_cvs.clock import JST, now
@@ -23,13 +25,34 @@ from flask_zeus_cvs.protocol.codes import Store
 
 #: What the column for the source of a notice holds.
 SOURCE_LENGTH = 100
+#: The id of a row, and so what points at it. SQLite counts up only what is called INTEGER, which has 64 bits there.
+Id = Annotated[int, "64 bits"]
+#: No column for ids holds a larger one.
+LARGEST_ID = 2**63 - 1
+#: Both names of its dialect, as a host's URI may begin with either.
+MARIADB = ("mysql", "mariadb")
+
+
+@cache
+def mariadb() -> ModuleType:
+    """SQLAlchemy's own part for MariaDB, imported when it is first asked for: that takes a while."""
+    return import_module("sqlalchemy.dialects.mysql")
+
+
+@cache
+def _to_the_microsecond() -> sa.types.TypeEngine[datetime]:
+    precise = mariadb().DATETIME(fsp=6)
+    return sa.DateTime().with_variant(precise, *MARIADB)
 
 
 class UTCDateTime(sa.types.TypeDecorator[datetime]):
     """An aware datetime, stored in UTC without its zone, to the microsecond on every database."""
 
-    impl = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    impl = sa.DateTime
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        return _to_the_microsecond() if dialect.name in MARIADB else self.impl_instance
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
@@ -111,15 +134,13 @@ class Resolution(StrEnum):
 
 
 #: What MariaDB makes our tables with, whatever the host's defaults are: row locks, and keys compared exactly.
-_MARIADB = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
-#: Both names of its dialect, as a host's URI may begin with either.
-_OPTIONS = {f"{dialect}_{key}": value for dialect in ("mysql", "mariadb") for key, value in _MARIADB.items()}
+_MADE_WITH = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
+_OPTIONS = {f"{dialect}_{key}": value for dialect in MARIADB for key, value in _MADE_WITH.items()}
 
 
 class Base(DeclarativeBase):
     """The base of our own tables; every constraint has a name, whatever the host's conventions are."""
 
-    __table_args__: Any = _OPTIONS
     metadata = sa.MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -129,6 +150,7 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {
+        Id: sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
         datetime: UTCDateTime(),
         State: Word(State),
         Store: Word(Store),
@@ -149,11 +171,14 @@ def copy_tables(metadata: sa.MetaData) -> None:
     for table in Base.metadata.sorted_tables:
         if table.name not in metadata.tables:
             copy = table.to_metadata(metadata)
+            copy.dialect_kwargs.update(_OPTIONS)
             names = {_what(each): each.name for each in _named(table)}
             for each in _named(copy):
                 each.name = names[_what(each)]
             for column in copy.columns:
-                if isinstance(column.type, sa.types.TypeDecorator):
+                if isinstance(column.type, UTCDateTime):
+                    column.type = _to_the_microsecond()
+                elif isinstance(column.type, sa.types.TypeDecorator):
                     column.type = column.type.impl_instance
 
 
@@ -183,7 +208,7 @@ class Payment(Base):
 
     __tablename__ = "zeus_cvs_payments"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     #: The key of the customer's pages: whoever has it sees the payment numbers. Never log it whole.
     token: Mapped[str] = mapped_column(sa.String(64), unique=True, default=_new_token)
     #: The shop's own order number.
@@ -282,9 +307,9 @@ class Application(Base):
     """One 申込 to ZEUS. A payment can have several, of which at most one is meant to be paid."""
 
     __tablename__ = "zeus_cvs_applications"
-    __table_args__ = (sa.Index("ix_zeus_cvs_applications_open", "stored_state", "pay_limit"), _OPTIONS)
+    __table_args__ = (sa.Index("ix_zeus_cvs_applications_open", "stored_state", "pay_limit"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     payment_id: Mapped[int] = mapped_column(sa.ForeignKey("zeus_cvs_payments.id"), index=True)
     #: Our own key at ZEUS: letters and digits. A re-issue keeps it.
     sendid: Mapped[str] = mapped_column(sa.String(25), index=True)
@@ -342,7 +367,7 @@ class Notification(Base):
 
     __tablename__ = "zeus_cvs_notifications"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     #: What makes two notices the same (law 6): a hash of order_no or sendid, status and money.
     identity: Mapped[str] = mapped_column(sa.String(64), unique=True)
     #: As it came first.
@@ -360,8 +385,8 @@ class Notification(Base):
     #: Names of parameters that broke their rule and were left out of account.
     faults: Mapped[str] = mapped_column(sa.String(200), default="")
     #: No foreign keys, here and in events: see `Event`.
-    payment_id: Mapped[int | None] = mapped_column(index=True)
-    application_id: Mapped[int | None]
+    payment_id: Mapped[Id | None] = mapped_column(index=True)
+    application_id: Mapped[Id | None]
 
     payment: Mapped[Payment | None] = relationship(
         primaryjoin=lambda: foreign(Notification.payment_id) == Payment.id
@@ -381,14 +406,14 @@ class Event(Base):
 
     __tablename__ = "zeus_cvs_events"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     kind: Mapped[EventKind]
     occurred_at: Mapped[datetime] = mapped_column(default=now)
     previous_state: Mapped[State | None]
     test: Mapped[bool] = mapped_column(default=False)
-    payment_id: Mapped[int | None] = mapped_column(index=True)
-    application_id: Mapped[int | None]
-    notification_id: Mapped[int | None]
+    payment_id: Mapped[Id | None] = mapped_column(index=True)
+    application_id: Mapped[Id | None]
+    notification_id: Mapped[Id | None]
 
     payment: Mapped[Payment | None] = relationship(
         primaryjoin=lambda: foreign(Event.payment_id) == Payment.id
@@ -407,11 +432,10 @@ class Delivery(Base):
     __table_args__ = (
         sa.UniqueConstraint("event_id", "subscriber"),
         sa.Index("ix_zeus_cvs_deliveries_due", "state", "due_at"),
-        _OPTIONS,
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    event_id: Mapped[int]
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    event_id: Mapped[Id]
     #: The receiver's name: module and qualified name, or as given to connect.
     subscriber: Mapped[str] = mapped_column(sa.String(255))
     state: Mapped[DeliveryState] = mapped_column(default=DeliveryState.PENDING)
@@ -435,7 +459,7 @@ class Review(Base):
 
     __tablename__ = "zeus_cvs_reviews"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     reason: Mapped[ReviewReason]
     created_at: Mapped[datetime] = mapped_column(default=now)
     payment_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_payments.id"), index=True)

@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, cast
+from functools import cache, partial
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from flask import Flask
@@ -37,10 +37,20 @@ from flask_zeus_cvs.exceptions import ConfigurationError, LeaseLost, UnknownDeli
 from flask_zeus_cvs.handover import Enqueue, Handover
 from flask_zeus_cvs.ledger import Ledger, write
 from flask_zeus_cvs.lifecycle import EventKind, State
-from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment
+from flask_zeus_cvs.models import (
+    LARGEST_ID,
+    Application,
+    Delivery,
+    DeliveryState,
+    Event,
+    Notification,
+    Payment,
+)
 from flask_zeus_cvs.settings import DeliveryMode, FulfillOn, Settings
 from flask_zeus_cvs.signals import SIGNALS, EventData, Receiver
 from flask_zeus_cvs.telemetry import Action, Fact, happened, said, span
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +65,8 @@ JITTER = 0.2
 POSTPONED = timedelta(minutes=15)
 #: How often the background thread looks for what is due although nobody woke it.
 POLL_SECONDS = 30.0
+#: How long the background thread may be at one thing before what is appended is no longer leased to its process.
+PROMPT_SECONDS = 5.0
 #: With ZEUS_CVS_DELIVERY=inline, how long a request goes on with what is due: the rest is for the next one.
 INLINE_SECONDS = 10.0
 #: How many deliveries a process leases to itself as they are appended; further ones are for whoever comes first.
@@ -163,7 +175,8 @@ class Outbox:
         self._handover: Handover | None = None
         self._named: Mapping[str, int] = {}
         self._warned: set[str] = set()
-        self._unrecorded: deque[tuple[_Claim, str]] = deque()
+        #: What ends leases, and waits for the database to come back.
+        self._unrecorded: deque[Callable[[], object]] = deque()
         self._is_due = False
 
     def append(
@@ -203,15 +216,21 @@ class Outbox:
             ledger.record(Delivery, event_id=event, subscriber=name)
             ledger.afterwards(self._note_due)
             return
-        lease = _lease()
+        lease, leased_at = _lease(), time.monotonic()
         delivery = ledger.record(Delivery, event_id=event, subscriber=name, attempts=1, **lease)
         ledger.afterwards(
-            lambda: self._thread.take(_claim_of(delivery, event, receiver, lease=lease["lease"], attempts=1))
+            lambda: self._thread.take(_claim_of(delivery, event, receiver, lease["lease"], leased_at))
         )
 
     def _takes_more(self) -> bool:
-        """Whether what is appended now can be leased to this process: soon after the commit it is done."""
-        return self._settings.delivery is DeliveryMode.BACKGROUND and self._thread.has_room
+        """Whether what is appended now can be leased to this process: soon after the commit it is done.
+
+        A lease costs a try if the process is killed before the call; it may not be the only one.
+        """
+        may_lease = (
+            self._settings.delivery is DeliveryMode.BACKGROUND and self._settings.delivery_attempts > 1
+        )
+        return may_lease and self._thread.has_room
 
     def _note_due(self) -> None:
         self._is_due = True
@@ -454,28 +473,38 @@ class Outbox:
             if self._may_call(claim):
                 self._call(claim)
         except Exception as error:
-            self._unrecorded.append((claim, _where(error)))
             log.error("Delivering failed: %s", _where(error), extra=said(Action.OUTBOX))
 
     def _may_call(self, claim: _Claim) -> bool:
-        if time.monotonic() - claim.leased_at > LEASE.total_seconds() * FRESH_SHARE:
+        """Tell whether to go on with what was leased ahead; where not, its lease has ended, or soon will."""
+        is_fresh = time.monotonic() - claim.leased_at <= LEASE.total_seconds() * FRESH_SHARE
+        if not is_fresh or not self._is_connected(claim):
             self.give_back([claim])
             return False
         if claim.event.kind not in _LOOKED_AT_AGAIN:
             return True
-        return write(self._database, lambda ledger: self._look_again(ledger, claim)) is None
+        try:
+            return write(self._database, lambda ledger: self._look_again(ledger, claim)) is None
+        except Exception:
+            self._unrecorded.append(partial(self._end_lease, claim))
+            raise
+
+    def _is_connected(self, claim: _Claim) -> bool:
+        connected = SIGNALS[claim.event.kind].subscribers(self._app)
+        return connected.get(claim.subscriber) == claim.receiver
 
     def give_back(self, claims: Iterable[_Claim]) -> None:
-        """End the leases of what was not begun: it is due for whoever comes. Never raises; leases end by themselves."""
+        """End the leases of what was not begun: it is due for whoever comes. Never raises: what cannot be stored now
+        is stored by a later round, and leases end by themselves."""
+        self._unrecorded.extend(partial(self._end_lease, each) for each in claims)
         try:
-            for each in claims:
-                values = {"delivery": each.delivery_id, "token": each.lease, "tried": each.attempts - 1}
-                write(
-                    self._database,
-                    lambda ledger, values=values: ledger.execute(_GIVE_BACK, values),  # type: ignore[misc]
-                )
+            self._record_what_was_not()
         except Exception as error:
             log.error("Delivering failed: %s", _where(error), extra=said(Action.OUTBOX))
+
+    def _end_lease(self, claim: _Claim) -> None:
+        values = {"delivery": claim.delivery_id, "token": claim.lease, "tried": claim.attempts - 1}
+        write(self._database, lambda ledger: ledger.execute(_GIVE_BACK, values))
 
     def _call(self, claim: _Claim) -> Summary:
         began = time.monotonic()
@@ -504,11 +533,11 @@ class Outbox:
             return None
         if event.kind in _LOOKED_AT_AGAIN and event.payment_id is not None:
             ledger.lock(event.payment_id)
-        lease = _lease()
+        lease, leased_at = _lease(), time.monotonic()
         values = {"delivery": delivery_id, "tried": delivery.attempts, "moment": now()}
         if not ledger.execute(_LEASE, {**values, "token": lease["lease"], "until": lease["leased_until"]}):
             return None
-        claim = _claim_of(delivery, event, receiver, lease=lease["lease"], attempts=delivery.attempts + 1)
+        claim = _claim_of(delivery, event, receiver, lease["lease"], leased_at, delivery.attempts + 1)
         over = self._look_again(ledger, claim)
         if over is None and claim.attempts > self._settings.delivery_attempts:  # its workers died, each time
             return self._park(ledger, delivery)
@@ -569,12 +598,12 @@ class Outbox:
         """Read the payment into ``db.session``; a connection that the database has dropped meanwhile is replaced."""
         session = self._database.db.session()
         try:
-            return session.scalars(_PAYMENT, {"payment": claim.payment_id}).unique().one_or_none()
+            return session.scalars(_payment(), {"payment": claim.payment_id}).unique().one_or_none()
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
             session.rollback()
-            return session.scalars(_PAYMENT, {"payment": claim.payment_id}).unique().one_or_none()
+            return session.scalars(_payment(), {"payment": claim.payment_id}).unique().one_or_none()
 
     def _finish(self, claim: _Claim) -> None:
         """Mark a delivery done and commit, in whatever session the receiver has left us."""
@@ -612,22 +641,22 @@ class Outbox:
             where,
             extra=said(Action.DELIVERY_FAILED, **claim.facts),
         )
-        return self._record_or_remember(claim, where)
+        return self._record_or_remember(partial(self._record, claim, where))
 
     def _record_what_was_not(self) -> None:
-        """Store the failures that could not be stored because the database was away: their leases end now."""
+        """Store what could not be stored because the database was away: these leases end now."""
         for _ in range(len(self._unrecorded)):
             try:
-                claim, where = self._unrecorded.popleft()
+                record = self._unrecorded.popleft()
             except IndexError:  # another thread was faster
                 return
-            self._record_or_remember(claim, where)
+            self._record_or_remember(record)
 
-    def _record_or_remember(self, claim: _Claim, where: str) -> Summary:
+    def _record_or_remember(self, record: Callable[[], T]) -> T:
         try:
-            return self._record(claim, where)
+            return record()
         except Exception:
-            self._unrecorded.append((claim, where))
+            self._unrecorded.append(record)
             raise
 
     def _record(self, claim: _Claim, where: str) -> Summary:
@@ -716,7 +745,9 @@ def _lease() -> dict[str, Any]:
     return {"lease": secrets.token_hex(16), "leased_until": now() + LEASE}
 
 
-def _claim_of(delivery: Delivery, event: Event, receiver: Receiver, *, lease: str, attempts: int) -> _Claim:
+def _claim_of(
+    delivery: Delivery, event: Event, receiver: Receiver, lease: str, leased_at: float, attempts: int = 1
+) -> _Claim:
     return _Claim(
         delivery_id=delivery.id,
         lease=lease,
@@ -726,7 +757,7 @@ def _claim_of(delivery: Delivery, event: Event, receiver: Receiver, *, lease: st
         payment_id=event.payment_id,
         application_id=event.application_id,
         event=data_of(event),
-        leased_at=time.monotonic(),
+        leased_at=leased_at,
     )
 
 
@@ -789,10 +820,13 @@ _CHANGE = (
     )
     .values(state=sa.bindparam("after"), due_at=sa.bindparam("moment"), attempts=0)
 )
-#: The payment that a receiver is given.
-_PAYMENT = (
-    sa.select(Payment).where(Payment.id == sa.bindparam("payment")).options(joinedload(Payment.applications))
-)
+
+
+@cache
+def _payment() -> sa.Select[Any]:
+    """The payment that a receiver is given; built when it is first used, as that completes the mappings."""
+    found = sa.select(Payment).where(Payment.id == sa.bindparam("payment"))
+    return found.options(joinedload(Payment.applications))
 
 
 def _parked() -> sa.ColumnElement[bool]:
@@ -801,14 +835,13 @@ def _parked() -> sa.ColumnElement[bool]:
 
 
 _ALL = "all"
-_LARGEST_ID = 2**31 - 1
 
 
 def _called(which: str) -> sa.ColumnElement[bool]:
     """Match a number, a receiver's name, or all; too large a number is nobody's."""
     if which == _ALL:
         return sa.true()
-    if which.isdecimal() and len(which) < 20 and int(which) <= _LARGEST_ID:
+    if which.isdecimal() and len(which) < 20 and int(which) <= LARGEST_ID:
         return Delivery.id == int(which)
     return Delivery.subscriber == which
 
@@ -859,7 +892,7 @@ class _Background:
     def has_room(self) -> bool:
         """Whether the thread would soon come to what it is given."""
         deliverer = self._here.deliverer
-        return deliverer is not None and deliverer.thread.is_alive() and deliverer.todo.qsize() < ROOM
+        return deliverer is not None and deliverer.has_room
 
     def take(self, claim: _Claim) -> None:
         """Have the thread deliver what is leased to this process; if it has ended meanwhile, the lease ends, too."""
@@ -906,14 +939,24 @@ class _Deliverer:
     def __init__(self, outbox: Outbox, name: str) -> None:
         self._outbox = outbox
         self._end: float | None = None
+        #: When the thread began with what it is at; None while it waits.
+        self._began: float | None = None
         self._closing = threading.Lock()
         self._is_closed = False
         #: What is leased to this process; None: look for what is due.
         self.todo: queue.SimpleQueue[_Claim | None] = queue.SimpleQueue()
         self._is_called = False
+        self._looks_at = self._names_at = time.monotonic() + POLL_SECONDS
         self.call()
         # No subclass of Thread: gevent, which replaces threads after we were imported, would never see it end.
         self.thread = threading.Thread(target=self._run, name=f"zeus-cvs-{name}", daemon=True)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the thread has little to do, and is not kept by what it does."""
+        began = self._began
+        is_kept = began is not None and time.monotonic() - began > PROMPT_SECONDS
+        return self.thread.is_alive() and self.todo.qsize() < ROOM and not is_kept
 
     def call(self) -> None:
         """Have the thread look for what is due; many calls before it does so are one."""
@@ -929,24 +972,33 @@ class _Deliverer:
             return not self._is_closed
 
     def _run(self) -> None:
-        looked_at = time.monotonic()
-        while self._end is None or not (self._is_over() or self.todo.empty()):
-            claim = self._next()
-            if claim is not None:
-                self._outbox.deliver_claimed(claim)
-                continue
-            self._is_called = False
-            self._outbox.try_to_deliver(self._is_over)
-            if time.monotonic() - looked_at >= POLL_SECONDS and self._end is None:
-                looked_at = time.monotonic()
-                self._outbox.name_stranded()
-        self._close()
+        try:
+            while self._end is None or not (self._is_over() or self.todo.empty()):
+                self._began = None
+                claim = self._next()
+                self._began = time.monotonic()
+                if claim is not None:
+                    self._outbox.deliver_claimed(claim)
+                else:
+                    self._look()
+        finally:
+            self._close()
 
     def _next(self) -> _Claim | None:
+        """Wait for something to deliver; None if it is time to look, however much there is to deliver."""
+        seconds = self._looks_at - time.monotonic()
         try:
-            return self.todo.get(timeout=POLL_SECONDS)
+            return self.todo.get(timeout=seconds) if seconds > 0 else None
         except queue.Empty:
             return None
+
+    def _look(self) -> None:
+        self._is_called = False
+        self._outbox.try_to_deliver(self._is_over)
+        if time.monotonic() >= self._names_at and self._end is None:
+            self._names_at = time.monotonic() + POLL_SECONDS
+            self._outbox.name_stranded()
+        self._looks_at = time.monotonic() + POLL_SECONDS
 
     def _close(self) -> None:
         """Leave to others what this thread did not come to."""

@@ -14,7 +14,7 @@ import secrets
 import string
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from flask import Flask
-from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, joinedload, object_session
 from sqlalchemy.orm.attributes import set_committed_value
@@ -73,6 +72,7 @@ from flask_zeus_cvs.models import (
     Review,
     ReviewReason,
     Verdict,
+    mariadb,
 )
 from flask_zeus_cvs.outbox import Outbox, Parked, Summary, paid_states
 from flask_zeus_cvs.protocol.codes import ERROR_CODES, Store
@@ -130,6 +130,18 @@ class _Taken:
     def receipt(self) -> Receipt:
         row = self.row
         return Receipt(row.id, row.verdict, self.repeat, row.payment_id, row.application_id)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """An application as its answer left it, or as it stood when nothing was sent; a notice may have moved it since."""
+
+    state: State
+    store: Store
+    #: Where 7-Eleven's customers see their numbers, or blank.
+    pay_url: str
+    #: The request parameter that ZEUS named as wrong, or blank.
+    parameter: str
 
 
 @dataclass(frozen=True)
@@ -234,16 +246,20 @@ class Payments:
         """Insert before locking, unless it is there. On MariaDB those who lock what is not there lock the gap for
         each other: all but one lose a deadlock, and with it their whole transaction."""
         table = Payment.__table__
-        insert = mysql.insert(table).values(  # type: ignore[arg-type]
-            reference=payment.reference,
-            once_key=payment.reference,
-            amount=payment.amount,
-            sendpoint=payment.sendpoint,
-            return_url=payment.return_url,
-            customer_name=payment.customer.name,
-            customer_phone=payment.customer.phone,
-            customer_email=payment.customer.email,
-            expires_at=payment.expires_at,
+        insert = (
+            mariadb()
+            .insert(table)
+            .values(
+                reference=payment.reference,
+                once_key=payment.reference,
+                amount=payment.amount,
+                sendpoint=payment.sendpoint,
+                return_url=payment.return_url,
+                customer_name=payment.customer.name,
+                customer_phone=payment.customer.phone,
+                customer_email=payment.customer.email,
+                expires_at=payment.expires_at,
+            )
         )
         holding = sa.select(Payment.id).where(Payment.once_key == payment.reference)
         if session.scalar(holding) is None or self._usable_or_released(session, payment) is None:
@@ -370,20 +386,7 @@ class Payments:
         POST. Raises `InvalidCustomer` (nothing sent), `NotPayable`, and `PendingWorkError` if the payment is
         not committed yet or, on SQLite, ``db.session`` holds uncommitted writes.
         """
-        customer, offered = self._checked(customer, store)
-        refuse_late_patch()
-        self._database.refuse_pending_work()
-        payment_id = _id_of(payment)
-        with span("submit", payment=payment_id, store=offered.value) as seen:
-            application_id, request = write(
-                self._database, lambda ledger: self._begin(ledger, payment_id, customer, offered)
-            )()
-            seen.note(application=application_id)
-            if request is not None:
-                self._send(request, application_id, seen)
-        if request is not None:
-            self._outbox.after_commit()
-        _expire_stale(payment)
+        application_id = self._apply_for(payment, customer, store).id
         return self._database.read(
             lambda session: session.get_one(
                 Application,
@@ -391,6 +394,29 @@ class Payments:
                 options=[joinedload(Application.payment).selectinload(Payment.applications)],
             )
         )
+
+    def apply_for(self, payment: Payment, customer: Customer, store: Store | str) -> Applied:
+        """As `submit`, for whoever leads the customer on: nothing is read that is known already."""
+        found = self._apply_for(payment, customer, store)
+        return Applied(found.state, found.store, found.pay_url, found.parameter)
+
+    def _apply_for(self, payment: Payment, customer: Customer, store: Store | str) -> Application:
+        """Apply as `submit` says; returns the ledger's row, of whose payment not all is there."""
+        customer, offered = self._checked(customer, store)
+        refuse_late_patch()
+        self._database.refuse_pending_work()
+        payment_id = _id_of(payment)
+        with span("submit", payment=payment_id, store=offered.value) as seen:
+            application, request = write(
+                self._database, lambda ledger: self._begin(ledger, payment_id, customer, offered)
+            )
+            seen.note(application=application.id)
+            if request is not None:
+                application = self._send(request, application.id, seen)
+        if request is not None:
+            self._outbox.after_commit()
+        _expire_stale(payment)
+        return application
 
     def _checked(self, customer: Customer, store: Store | str) -> tuple[Customer, Store]:
         problems: list[InvalidField] = []
@@ -406,11 +432,8 @@ class Payments:
 
     def _begin(
         self, ledger: Ledger, payment_id: int, customer: Customer, store: Store
-    ) -> Callable[[], tuple[int, ApplicationRequest | None]]:
-        """Add a `SUBMITTING` application; without a request if there is one already that stands in its place.
-
-        What is returned tells its id, which it has once it is stored.
-        """
+    ) -> tuple[Application, ApplicationRequest | None]:
+        """Add a `SUBMITTING` application; without a request if there is one already that stands in its place."""
         if self._database.is_mariadb and ledger.get(Payment, payment_id) is None:
             raise PendingWorkError(_NOT_THERE)  # to lock it, MariaDB would wait for the caller who added it
         payment = ledger.lock(payment_id)
@@ -418,7 +441,7 @@ class Payments:
             raise PendingWorkError(_NOT_THERE)
         obstacle, leading = self.obstacle(payment), payment.application
         if obstacle in _UNDER_WAY and leading is not None:
-            return lambda: (leading.id, None)
+            return leading, None
         if obstacle is None and any(each.resolved_at is None for each in ledger.reviews(payment)):
             obstacle = Obstacle.REVIEW
         if obstacle is not None:
@@ -437,7 +460,7 @@ class Payments:
         payment.applications.append(application)
         payment.attempts += 1
         payment.purged_at = None
-        return lambda: (application.id, request)
+        return application, request
 
     def _request(self, payment: Payment, customer: Customer, store: Store, sendid: str) -> ApplicationRequest:
         return ApplicationRequest(
@@ -454,8 +477,8 @@ class Payments:
             span=self.settings.pay_within_days,
         )
 
-    def _send(self, request: ApplicationRequest, application_id: int, seen: Span) -> None:
-        """Ask ZEUS, and store what came of it."""
+    def _send(self, request: ApplicationRequest, application_id: int, seen: Span) -> Application:
+        """Ask ZEUS, store what came of it, and return the application with that."""
         about: dict[str, Fact] = {"application": application_id, "store": request.pay_cvs.value}
         log.debug(
             "Application %d goes to ZEUS", application_id, extra=said(Action.SUBMIT, outcome="sent", **about)
@@ -463,7 +486,7 @@ class Payments:
         began = time.monotonic()
         answer = self._ask(request, application_id)
         seconds = round(time.monotonic() - began, 3)
-        write(self._database, lambda ledger: self._settle(ledger, application_id, answer))
+        settled = write(self._database, lambda ledger: self._settle(ledger, application_id, answer))
         outcome = (answer.outcome if isinstance(answer, Answer) else answer).value
         seen.note(outcome=outcome)
         log.info(
@@ -475,6 +498,7 @@ class Payments:
         )
         if isinstance(answer, Answer):
             self._look_again(answer.order_no)
+        return settled
 
     def _ask(self, request: ApplicationRequest, application_id: int) -> Answer | Input:
         extra = said(Action.GATEWAY, application=application_id, store=request.pay_cvs.value)
@@ -492,7 +516,7 @@ class Payments:
             )
         return answer
 
-    def _settle(self, ledger: Ledger, application_id: int, answer: Answer | Input) -> None:
+    def _settle(self, ledger: Ledger, application_id: int, answer: Answer | Input) -> Application:
         """Store what came of the POST: an answer fills blanks and never lowers a state that a notice has set."""
         application = ledger.lock_of(application_id)
         before = application.order_no
@@ -502,6 +526,7 @@ class Payments:
         self._step(ledger, application, given, ReviewReason.ANSWER_CONTRADICTS)
         if application.order_no != before:
             self._take_waiting(ledger, application)
+        return application
 
     def _fill_from_answer(self, ledger: Ledger, application: Application, answer: Answer) -> None:
         if answer.order_no and not self._may_bind(ledger, application, answer.order_no):
@@ -717,22 +742,12 @@ class Payments:
         if not order_no:
             return
         try:
-            self._each(self._known_meanwhile(order_no), self._take_one_waiting)
+            about = {"order_no": order_no}
+            found = self._database.read(lambda session: session.scalars(_known_meanwhile(), about).all())
+            self._each(found, self._take_one_waiting)
         except Exception as error:
             kind = type(error).__name__
             log.error("A waiting notice was left to the sweep: %s", kind, extra=said(Action.WAITING))
-
-    def _known_meanwhile(self, order_no: str | None = None) -> sa.Select[Any]:
-        """Find what waits although its order number is known; without one by way of its reviews, which are few."""
-        found = (
-            sa.select(Notification.id)
-            .join(Application, Application.order_no == Notification.order_no)
-            .where(Notification.verdict == Verdict.WAITING)
-        )
-        if order_no is not None:
-            return found.where(Notification.order_no == order_no)
-        asked = sa.select(Review.notification_id).where(Review.reason == ReviewReason.UNKNOWN_ORDER)
-        return found.where(Notification.id.in_(asked))
 
     def _take_one_waiting(self, ledger: Ledger, notification_id: int) -> bool:
         row = ledger.get(Notification, notification_id)
@@ -1009,7 +1024,7 @@ class Payments:
 
     def count_overdue(self) -> int:
         """Count what `expire` would look at now."""
-        finds = (self._known_meanwhile(), self._unpaid(), self._run_out(), self._near())
+        finds = (_all_known_meanwhile(), self._unpaid(), self._run_out(), self._near())
         counts = [sa.select(sa.func.count()).select_from(each.subquery()) for each in finds]
         return self._database.read(lambda session: sum(session.scalar(each) or 0 for each in counts))
 
@@ -1022,11 +1037,11 @@ class Payments:
         """
         self._database.refuse_pending_work()
         began = time.monotonic()
-        self._each(self._known_meanwhile(), self._take_one_waiting, step)
+        self._each(self._found(_all_known_meanwhile()), self._take_one_waiting, step)
         sweep = Sweep(
-            expired=self._each(self._unpaid(), self._expire_slip, step),
-            ended=self._each(self._run_out(), self._end_offer, step),
-            reminded=self._each(self._near(), self._remind, step),
+            expired=self._each(self._found(self._unpaid()), self._expire_slip, step),
+            ended=self._each(self._found(self._run_out()), self._end_offer, step),
+            reminded=self._each(self._found(self._near()), self._remind, step),
         )
         seconds = round(time.monotonic() - began, 3)
         log.info(
@@ -1130,22 +1145,23 @@ class Payments:
 
     def _each(
         self,
-        found: sa.Select[Any],
+        found: Iterable[int],
         act: Callable[[Ledger, int], bool],
         step: Callable[[], object] = lambda: None,
     ) -> int:
-        """Act on every row found, each in a transaction of its own; returns how many it did act on.
-
-        Their ids are read at once: told to read the first 500 by id, PostgreSQL would walk through all ids instead of
-        an index of what may be overdue.
-        """
+        """Act on every row found, each in a transaction of its own; returns how many it did act on."""
         acted = 0
-        for each in self._database.read(
-            lambda session: session.scalars(found.order_by(*found.selected_columns)).all()
-        ):
+        for each in found:
             acted += write(self._database, lambda ledger, each=each: act(ledger, each))  # type: ignore[misc]
             step()
         return acted
+
+    def _found(self, wanted: sa.Select[Any]) -> Sequence[int]:
+        """Read the ids of what is wanted, all at once: told to read the first 500 by id, PostgreSQL would walk through
+        all ids instead of an index of what may be overdue."""
+        return self._database.read(
+            lambda session: session.scalars(wanted.order_by(*wanted.selected_columns)).all()
+        )
 
     def _unpaid(self) -> sa.Select[Any]:
         ended = now() - timedelta(hours=self.settings.expiry_grace_hours)
@@ -1251,6 +1267,27 @@ _REPLACED = frozenset(
         State.CANCELLED_AFTER_CANCEL,
     }
 )
+
+
+@cache
+def _known_meanwhile() -> sa.Select[Any]:
+    """What waits for one order number, if that is known by now; built once, as most answers ask."""
+    waiting, applications = Notification.__table__, Application.__table__
+    return (
+        sa.select(waiting.c.id)
+        .join(applications, applications.c.order_no == waiting.c.order_no)
+        .where(waiting.c.order_no == sa.bindparam("order_no"), waiting.c.verdict == Verdict.WAITING)
+    )
+
+
+def _all_known_meanwhile() -> sa.Select[Any]:
+    """The same of every order number, by way of the reviews that ask, which are few."""
+    asked = sa.select(Review.notification_id).where(Review.reason == ReviewReason.UNKNOWN_ORDER)
+    return (
+        sa.select(Notification.id)
+        .join(Application, Application.order_no == Notification.order_no)
+        .where(Notification.verdict == Verdict.WAITING, Notification.id.in_(asked))
+    )
 
 
 @cache

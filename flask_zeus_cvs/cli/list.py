@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from flask_zeus_cvs.cli.filters import filtered
 from flask_zeus_cvs.cli.output import MOST_LINES, payments_here, show_json, show_table
 from flask_zeus_cvs.customer import masked
-from flask_zeus_cvs.models import Payment
+from flask_zeus_cvs.models import LARGEST_ID, Payment
 from flask_zeus_cvs.protocol.codes import STORES
 from flask_zeus_cvs.staff.search import Filters, page_and_rest, under_review
 
@@ -31,7 +31,10 @@ _COUNTED = 1_000
     help="How many payments at once.",
 )
 @click.option(
-    "--before", type=click.IntRange(1), metavar="ID", help="Go on below this id, where the last list ended."
+    "--before",
+    type=click.IntRange(1, LARGEST_ID),
+    metavar="ID",
+    help="Go on below this id, where the last list ended.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option("--reveal", is_flag=True, help="Show customers' details in full.")

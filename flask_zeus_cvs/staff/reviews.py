@@ -13,7 +13,15 @@ from sqlalchemy.orm import Session, joinedload
 
 from flask_zeus_cvs.exceptions import UnknownReview
 from flask_zeus_cvs.lifecycle import HOLDS_MONEY, State
-from flask_zeus_cvs.models import Application, Event, Payment, Resolution, Review, ReviewReason
+from flask_zeus_cvs.models import (
+    LARGEST_ID,
+    Application,
+    Event,
+    Payment,
+    Resolution,
+    Review,
+    ReviewReason,
+)
 from flask_zeus_cvs.payments import Payments
 from flask_zeus_cvs.protocol.wire import SHIFT_JIS
 from flask_zeus_cvs.staff.timeline import EventTold, NoticeCame, event_of, notice_of
@@ -72,7 +80,7 @@ def count_open(session: Session) -> int:
 
 def case_of(session: Session, review_id: int, *, reveal: bool = False, encoding: str = SHIFT_JIS) -> Case:
     """Read one review, open or not. Raises `UnknownReview`."""
-    review = session.scalar(_reviews().where(Review.id == review_id)) if review_id < _NO_ID else None
+    review = session.scalar(_reviews().where(Review.id == review_id)) if review_id <= LARGEST_ID else None
     if review is None:
         raise UnknownReview(review_id)
     return _case(session, review, reveal, encoding)
@@ -110,10 +118,6 @@ def decide(
         return Decision(before, after, _events_since(session, after.payment_id, last))
 
     return payments.database.read(look)
-
-
-#: No id is as large, on any database.
-_NO_ID = 2**31
 
 
 def _reviews() -> sa.Select[Any]:

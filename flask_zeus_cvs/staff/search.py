@@ -142,7 +142,7 @@ def named(session: Session, which: str) -> Sequence[Payment]:
         found = page(session, filters, 20)[0] if which else []
         if found:
             return found
-    one = session.get(Payment, int(which)) if re.fullmatch("[0-9]{1,9}", which) else None
+    one = session.get(Payment, int(which)) if re.fullmatch("[0-9]{1,18}", which) else None
     return [one] if one is not None else []
 
 

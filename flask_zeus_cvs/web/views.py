@@ -31,7 +31,7 @@ from flask_zeus_cvs.clock import JST, now
 from flask_zeus_cvs.exceptions import InvalidCustomer, NotPayable
 from flask_zeus_cvs.lifecycle import State
 from flask_zeus_cvs.models import Application, Payment
-from flask_zeus_cvs.payments import Obstacle, Payments, payments_of
+from flask_zeus_cvs.payments import Applied, Obstacle, Payments, payments_of
 from flask_zeus_cvs.protocol.codes import STORES, Store
 from flask_zeus_cvs.settings import Settings
 from flask_zeus_cvs.web import wording
@@ -198,23 +198,23 @@ def _apply(payments: Payments, payment: Payment) -> ResponseReturnValue:
     if not form.validate():
         return _to_result(payment) if payments.obstacle(payment) else _form_page(payments, payment, form, 422)
     try:
-        application = payments.submit(payment, form.customer, Store(form.store.data))
+        applied = payments.apply_for(payment, form.customer, Store(form.store.data))
     except InvalidCustomer as error:
         form.complain(error.problems)
         return _form_page(payments, payment, form, 422)
     except NotPayable:
         return _to_result(payment)
-    if _names_a_form_field(application) and payments.obstacle(_find(payments, payment.token)) is None:
-        _recall_refusal(form, application)
+    if _names_a_form_field(applied) and payments.obstacle(_find(payments, payment.token)) is None:
+        _say_refused(form, applied.parameter)
         return _form_page(payments, payment, form, 422)
-    return _to_slip(payments.settings, payment, application)
+    return _to_slip(payments.settings, payment, applied)
 
 
-def _to_slip(settings: Settings, payment: Payment, application: Application) -> Response:
+def _to_slip(settings: Settings, payment: Payment, applied: Applied) -> Response:
     """Lead on to the numbers; 7-Eleven's are shown by the collection agency (manual, 申込結果)."""
-    awaited = application.state is State.AWAITING_PAYMENT and application.store is Store.SEVEN_ELEVEN
-    if settings.redirect_711 and awaited and application.pay_url:
-        return make_response(redirect(application.pay_url, 303))
+    awaited = applied.state is State.AWAITING_PAYMENT and applied.store is Store.SEVEN_ELEVEN
+    if settings.redirect_711 and awaited and applied.pay_url:
+        return make_response(redirect(applied.pay_url, 303))
     return _to_result(payment)
 
 
@@ -222,17 +222,21 @@ def _to_result(payment: Payment) -> Response:
     return make_response(redirect(url_for("zeus_cvs.result", token=payment.token), 303))
 
 
-def _names_a_form_field(application: Application) -> bool:
+def _names_a_form_field(application: Application | Applied) -> bool:
     return application.state is State.DECLINED and application.parameter in FORM_FIELDS
+
+
+def _say_refused(form: CheckoutForm, parameter: str) -> None:
+    name = FORM_FIELDS[parameter]
+    form.say(name, translate(wording.REFUSED_FIELDS[name]))
 
 
 def _recall_refusal(form: CheckoutForm, application: Application | None) -> None:
     """Say at its line what ZEUS refused last time."""
     if application is None or application.state is not State.DECLINED:
         return
-    if application.parameter in FORM_FIELDS:
-        name = FORM_FIELDS[application.parameter]
-        form.say(name, translate(wording.REFUSED_FIELDS[name]))
+    if _names_a_form_field(application):
+        _say_refused(form, application.parameter)
     elif wording.suggests_other_store(application.error_code):
         form.say("store", translate(wording.OTHER_STORE))
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
 
-from flask_zeus_cvs import EventData, payment_received
+from flask_zeus_cvs import EventData, fulfillment_ready, payment_received
+from flask_zeus_cvs import outbox as module
 from flask_zeus_cvs.exceptions import ConfigurationError
+from flask_zeus_cvs.ledger import Ledger, write
+from flask_zeus_cvs.lifecycle import EventKind
 from flask_zeus_cvs.models import Delivery, DeliveryState, Payment
 from flask_zeus_cvs.outbox import Summary
 from tests.conftest import Shop, ShopMaker
@@ -100,6 +104,88 @@ def test_a_system_without_a_thread_to_spare(
     shop.db.session.remove()
     outbox.start()
     until(lambda: states(shop) == [DeliveryState.DONE])
+
+
+def test_a_database_that_is_away_before_the_call_costs_no_try(
+    make_shop: ShopMaker, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be looked at again is not begun: it is due once the database is back, with all its tries."""
+    shop = make_shop(DELIVERY="background", DELIVERY_ATTEMPTS=2)
+    fulfillment_ready.connect(slow.hear, shop.app, name="slow")
+    slow.free.set()
+    shop.awaiting()
+    outbox = shop.payments._outbox
+    look_again, away = outbox._look_again, threading.Event()
+
+    def fail_once(*args: Any) -> Any:
+        if not away.is_set():
+            away.set()
+            raise OSError("the database is away")
+        return look_again(*args)
+
+    monkeypatch.setattr(outbox, "_look_again", fail_once)
+    shop.zeus.receive(notice("04"))
+    assert away.wait(20)
+    outbox.start(look=True)
+    until(lambda: states(shop) == [DeliveryState.DONE])
+    assert [each.attempts for each in shop.all(Delivery)] == [1]
+
+
+def test_a_receiver_that_is_disconnected_is_not_called(shop: Shop, slow: Slow) -> None:
+    """Deliveries that are fixed for it wait until it is connected again, also those that the thread has already."""
+    shop.zeus.receive(notice("04", "0001-1"))
+    until(lambda: len(slow.heard) == 1)
+    shop.zeus.receive(notice("04", "0002-2"))
+    payment_received.disconnect(slow.hear, shop.app)
+    slow.free.set()
+    until(lambda: states(shop)[0] is DeliveryState.DONE)
+    until(lambda: all(each.lease is None for each in shop.all(Delivery)))
+    assert states(shop)[1] is DeliveryState.PENDING
+    payment_received.connect(slow.hear, shop.app, name="slow")
+    assert shop.zeus.deliver_now() == Summary(done=1)
+
+
+def test_a_single_try_is_not_spent_in_advance(make_shop: ShopMaker, slow: Slow) -> None:
+    """With one try, a process that is killed takes that of the call with it that was under way, and no other."""
+    shop = make_shop(DELIVERY="background", DELIVERY_ATTEMPTS=1)
+    payment_received.connect(slow.hear, shop.app, name="slow")
+    for number in (1, 2):
+        shop.awaiting(order_no=f"000{number}-{number}", reference=f"A-{number}")
+    for number in (1, 2):
+        shop.zeus.receive(notice("04", f"000{number}-{number}"))
+    until(lambda: len(slow.heard) == 1)
+    assert [each.attempts for each in shop.all(Delivery)] == [1, 0]
+    slow.free.set()
+    until(lambda: states(shop) == [DeliveryState.DONE] * 2)
+
+
+def test_a_thread_that_is_kept_takes_nothing_more(
+    shop: Shop, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes while one call takes long is not leased to this process: another one may deliver it now."""
+    monkeypatch.setattr(module, "PROMPT_SECONDS", 0)
+    shop.zeus.receive(notice("04", "0001-1"))
+    until(lambda: len(slow.heard) == 1)
+    shop.zeus.receive(notice("04", "0002-2"))
+    assert [each.lease is None for each in shop.all(Delivery)] == [False, True]
+    slow.free.set()
+    until(lambda: states(shop) == [DeliveryState.DONE] * 2)
+
+
+def test_a_lease_is_as_old_as_its_row_says(shop: Shop, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that hangs uses up the lease: what is committed too late is left to whoever comes."""
+    slow.free.set()
+    outbox = shop.payments._outbox
+    taken: list[Any] = []
+    monkeypatch.setattr(outbox._thread, "take", taken.append)
+    appended: list[float] = []
+
+    def work(ledger: Ledger) -> None:
+        outbox.append(ledger, EventKind.PAYMENT_RECEIVED, ledger.lock(1))
+        appended.append(time.monotonic())
+
+    write(shop.payments.database, work)
+    assert [each.leased_at <= moment for each, moment in zip(taken, appended, strict=True)] == [True]
 
 
 def test_inline_leaves_a_long_queue_to_the_next_request(

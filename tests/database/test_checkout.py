@@ -383,7 +383,7 @@ def test_what_the_verb_refuses_is_shown_at_the_form(
     def refuse(*_: Any) -> Application:
         raise InvalidCustomer([InvalidField("pay_cvs", Problem.choice)])
 
-    monkeypatch.setattr(Payments, "submit", refuse)
+    monkeypatch.setattr(Payments, "apply_for", refuse)
     answer = Browser(sqlite_shop.app).apply(sqlite_shop.payment())
 
     assert answer.status_code == 422

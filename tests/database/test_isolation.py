@@ -23,6 +23,7 @@ from flask_zeus_cvs.exceptions import CreatedMeanwhile, NotPayable
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment
 from tests.conftest import Shop, ShopMaker, accepted
 from tests.database.test_receive import kinds, notice, reasons
+from tests.waiting import somebody_waits, until
 
 #: How many workers do the same at once.
 WORKERS = 8
@@ -341,3 +342,26 @@ def test_once_sees_a_slip_of_after_its_transaction_began(shop: Shop) -> None:
 def in_context(shop: Shop, work: Callable[[], object]) -> None:
     with shop.app.app_context():
         work()
+
+
+def test_a_click_that_waits_for_a_close_sends_nothing(shop: Shop, level: Level) -> None:
+    """Law 3: the payment that submit looks at is the one under its lock, not one that it has seen before."""
+    payment_id = shop.payment().id
+    refused: list[NotPayable] = []
+
+    def click() -> None:
+        with pytest.raises(NotPayable) as refusal:
+            shop.submit(shop.db.session.get_one(Payment, payment_id))
+        refused.append(refusal.value)
+
+    def close_slowly() -> None:
+        shop.zeus.close(shop.db.session.get_one(Payment, payment_id))
+        clicking = threading.Thread(target=in_context, args=[shop, click])
+        clicking.start()
+        until(lambda: somebody_waits(shop.db.engine))
+        shop.db.session.commit()
+        clicking.join(30)
+
+    assert all_at_once(shop, [close_slowly]) == []
+    assert [each.obstacle for each in refused] == ["closed"]
+    assert shop.gateway.sent == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ from flask_zeus_cvs.exceptions import NotSent, Unanswered
 from flask_zeus_cvs.ledger import Ledger
 from flask_zeus_cvs.models import (
     Application,
+    Base,
     Delivery,
     DeliveryState,
     Event,
@@ -534,3 +536,44 @@ def test_unknown_then_silence_is_over_in_the_end(shop: Shop) -> None:
         assert shop.zeus.expire() == Sweep(expired=1)
         assert shop.zeus.expire() == Sweep()
     assert [str(kind) for kind in kinds(shop)] == ["payment_expired"]
+
+
+@pytest.mark.parametrize("database_uri", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("table", ["zeus_cvs_notifications", "zeus_cvs_reviews", "zeus_cvs_memos"])
+def test_no_lock_is_waited_for_without_a_bound(
+    shop: Shop, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law 5: whatever row somebody holds, a repeat that belongs to no payment, a decision about it and a word on
+    silence fail in time, as what locks a payment does."""
+    monkeypatch.setattr("flask_zeus_cvs.ledger.WAIT_NO_LONGER", sa.text("SET LOCAL lock_timeout = '100ms'"))
+    shop.zeus.receive(notice("04", "0099-9", sendid="nobody"))
+    shop.payments.tell_of_silence("no notices")
+    (review,) = open_reviews(shop)
+    works: dict[str, Callable[[], object]] = {
+        "zeus_cvs_notifications": lambda: shop.zeus.receive(notice("04", "0099-9", sendid="nobody")),
+        "zeus_cvs_reviews": lambda: shop.zeus.resolve(review.id, "ignored", by="Sato"),
+        "zeus_cvs_memos": lambda: shop.payments.tell_of_silence("no notices still"),
+    }
+    shop.db.session.remove()
+    with shop.db.engine.connect() as other:
+        other.execute(Base.metadata.tables[table].select().with_for_update()).all()
+        giving_up = threading.Timer(10, other.rollback)
+        giving_up.start()
+        with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+            works[table]()
+        giving_up.cancel()
+
+
+def test_what_a_verb_holds_names_nobody(make_shop: ShopMaker) -> None:
+    """Law 11: a debugger or an error tracker that shows the variables of a frame shows no customer."""
+    shop = make_shop()
+    payment, _ = shop.awaiting()
+    held: list[str] = []
+
+    def work(ledger: Ledger) -> None:
+        ledger.lock(payment.id)
+        held.append(repr(vars(ledger)))
+
+    module.write(shop.payments.database, work)
+    assert len(held) == 1
+    assert "taro@example.com" not in held[0]

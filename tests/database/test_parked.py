@@ -115,7 +115,8 @@ def test_dismiss(stuck: Shop, printer: Printer) -> None:
 
 
 @pytest.mark.parametrize(
-    "which", ["2147483647", "9" * 26, "0" * 20 + "9" * 30, "painter", "ALL", "", "\u0663"]
+    "which",
+    ["2147483647", str(2**63 - 1), str(2**63), "9" * 26, "0" * 20 + "9" * 30, "painter", "ALL", "", "\u0663"],
 )
 @pytest.mark.parametrize("option", ["--retry", "--dismiss"])
 def test_one_that_is_not_there(stuck: Shop, option: str, which: str) -> None:

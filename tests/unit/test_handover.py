@@ -103,3 +103,24 @@ def test_memory_is_bounded(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Non
     made = waiting(queue, *range(10))
     made.hand_over(never)
     assert queue.taken == [7, 8, 9]
+
+
+def test_a_full_queue_of_ids_leaves_the_oldest_to_the_sweep(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the one that could not be handed over is the oldest: what came meanwhile has its place."""
+    monkeypatch.setattr(handover, "MOST_WAITING", 2)
+    monkeypatch.setattr(handover, "PAUSE_SECONDS", 0.0)
+    made = Handover(queue.enqueue)
+
+    def away(event_id: int) -> None:
+        made.add(2)
+        made.add(3)
+        raise Broken
+
+    made._enqueue = away
+    made.add(1)
+    made.hand_over(lambda: len(made._waiting) > 1)
+    made._enqueue = queue.enqueue
+    made.hand_over(never)
+    assert queue.taken == [2, 3]

@@ -52,3 +52,24 @@ def test_nothing_is_imported_that_nobody_uses(script: str) -> None:
     modules = subprocess.check_output([sys.executable, "-c", look], text=True).split()
     assert "flask_zeus_cvs.payments" in modules
     assert [each for each in modules if each.startswith(WHEN_USED) and each not in EXCEPT] == []
+
+
+def test_no_database_is_imported_with_us() -> None:
+    """SQLAlchemy's part for MariaDB, which takes a while, is imported when an app is set up and no sooner."""
+    modules = subprocess.check_output(
+        [sys.executable, "-c", f"{IMPORTED}; import sys; print(*sys.modules)"], text=True
+    ).split()
+    assert not any(each.startswith("sqlalchemy.dialects.mysql") for each in modules)
+
+
+NOTICE_FIRST = f"""{SET_UP.replace("ZeusCVS(", "zeus = ZeusCVS(")}
+with app.app_context():
+    db.create_all()
+    print(zeus.receive(b"clientip=9999999999&order_no=7&money=3000&status=04").verdict)
+"""
+
+
+def test_a_notice_may_be_the_first_that_a_process_sees() -> None:
+    """A fresh process that has neither made a payment nor looked for one keeps a notice as any other does."""
+    said = subprocess.run([sys.executable, "-c", NOTICE_FIRST], capture_output=True, text=True, check=False)
+    assert (said.stdout, said.returncode) == ("review\n", 0), said.stderr

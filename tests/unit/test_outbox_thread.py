@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from flask_zeus_cvs import outbox as module
 from flask_zeus_cvs.outbox import _Background
 
 ROUNDS = 300
@@ -86,3 +87,59 @@ def test_what_comes_in_the_last_moment_has_a_round_of_its_own() -> None:
     outbox = Interrupted()
     outbox.background.wake(look=True)
     assert outbox.looked_again.wait(30)
+
+
+class Busy(IdleOutbox):
+    """Is given one thing after the other, and never has a moment to itself."""
+
+    def __init__(self) -> None:
+        self.background = _Background(cast(Any, self), "busy")
+        self.looked = threading.Semaphore(0)
+        self.is_over = False
+
+    def try_to_deliver(self, over: Callable[[], bool]) -> None:
+        self.looked.release()
+
+    def deliver_claimed(self, claim: Any) -> None:
+        if not self.is_over:
+            self.background.take(claim)
+        time.sleep(0.001)
+
+
+def test_a_thread_that_is_always_busy_looks_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed delivery is due again in its time, also in a process that is given something new all the time."""
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.1)
+    outbox = Busy()
+    outbox.background.wake(look=True)
+    assert outbox.looked.acquire(timeout=30)
+    outbox.background.take(cast(Any, "a claim"))
+    assert all(outbox.looked.acquire(timeout=10) for _ in range(3))
+    outbox.is_over = True
+    outbox.background.stop(30)
+
+
+class Ended(IdleOutbox):
+    """Is ended by what it calls, as gevent ends a greenlet."""
+
+    def __init__(self) -> None:
+        self.background = _Background(cast(Any, self), "ended")
+        self.given_back: list[Any] = []
+
+    def deliver_claimed(self, claim: Any) -> None:
+        self.background.take(cast(Any, "the next"))
+        raise SystemExit
+
+    def give_back(self, claims: list[Any]) -> None:
+        self.given_back += claims
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_is_ended_gives_back_what_it_has() -> None:
+    """What it did not come to is due for others at once, and so is what it is given after its end."""
+    outbox = Ended()
+    outbox.background.wake(look=True)
+    thread = outbox.background._here.deliverer.thread  # type: ignore[union-attr]
+    outbox.background.take(cast(Any, "the first"))
+    thread.join(30)
+    outbox.background.take(cast(Any, "the last"))
+    assert outbox.given_back == ["the next", "the last"]

@@ -15,13 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
+from flask_zeus_cvs.models import LARGEST_ID
 from flask_zeus_cvs.staff.search import GROWS_WITH_ID, MARGIN, day_begins, first_id_since
 
 #: Rows of a page, and of one step of an export.
 PAGE_ROWS = 50
 EXPORT_ROWS = 1000
-#: No column of ours holds a larger id.
-LARGEST_ID = 2**31 - 1
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.contrib.admin.access import Access
 from flask_zeus_cvs.contrib.admin.forms import DecisionForm, ResolveForm
 from flask_zeus_cvs.contrib.admin.lists import (
-    LARGEST_ID,
     Asked,
     Choice,
     Column,
@@ -31,6 +30,7 @@ from flask_zeus_cvs.contrib.admin.words import label, options, source
 from flask_zeus_cvs.exceptions import NotResolvable, UnknownDelivery
 from flask_zeus_cvs.lifecycle import EventKind, State
 from flask_zeus_cvs.models import (
+    LARGEST_ID,
     Delivery,
     DeliveryState,
     Event,
@@ -49,6 +49,8 @@ from flask_zeus_cvs.staff.wording import ERRORS, REVIEWS
 from flask_zeus_cvs.web.texts import language, mark, translate
 
 YES, NO = "yes", "no"
+#: The number of a row in a page's address.
+ROW = f"<int(max={LARGEST_ID}):number>"
 #: Deliveries that one decision may be about.
 MOST_AT_ONCE = 50
 
@@ -212,7 +214,7 @@ class PaymentsPage(ListPage):
         for lines in batches(self.payments.database, _filters(asked)):
             yield table.write(lines)
 
-    @route("/<int(max=2147483647):number>")
+    @route(f"/{ROW}")
     def one_payment(self, number: int) -> str:
         whole = self.asked_for_all(f"payment {number}")
         story = self.read(lambda session: self._story(session, number, whole))
@@ -221,7 +223,7 @@ class PaymentsPage(ListPage):
             "payment.html", story=story, whole=whole, reviews=REVIEWS, errors=ERRORS, most_attempts=most
         )
 
-    @route("/<int(max=2147483647):number>/reset", "GET", "POST")
+    @route(f"/{ROW}/reset", "GET", "POST")
     def reset(self, number: int) -> ResponseReturnValue:
         """Give a customer all attempts again, once somebody has said so twice."""
         payment: Payment = self.one(sa.select(Payment).where(Payment.id == number))
@@ -325,7 +327,7 @@ class NoticesPage(ListPage):
     def __init__(self, access: Access, category: Translated | None = None) -> None:
         super().__init__(access, mark("通知"), "notices", category)
 
-    @route("/<int(max=2147483647):number>")
+    @route(f"/{ROW}")
     def one_notice(self, number: int) -> str:
         notice: Notification = self.one(
             sa.select(Notification)
@@ -389,7 +391,7 @@ class EventsPage(ListPage):
     def __init__(self, access: Access, category: Translated | None = None) -> None:
         super().__init__(access, mark("出来事"), "events", category)
 
-    @route("/<int(max=2147483647):number>")
+    @route(f"/{ROW}")
     def one_event(self, number: int) -> str:
         event = self.one(sa.select(Event).where(Event.id == number).options(*self.listing.load))
         return self.show("event.html", event=event)
@@ -455,7 +457,7 @@ class ReviewsPage(ListPage):
     def __init__(self, access: Access, category: Translated | None = None) -> None:
         super().__init__(access, mark("要確認"), "reviews", category)
 
-    @route("/<int(max=2147483647):number>", "GET", "POST")
+    @route(f"/{ROW}", "GET", "POST")
     def one_review(self, number: int) -> ResponseReturnValue:
         review: Review = self.one(
             sa.select(Review)
