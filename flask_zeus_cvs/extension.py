@@ -10,6 +10,7 @@ from flask import Blueprint, Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 
 import flask_zeus_cvs.staff as staff
+import flask_zeus_cvs.web as web
 from flask_zeus_cvs.cli import make_commands
 from flask_zeus_cvs.customer import Customer
 from flask_zeus_cvs.database import Database
@@ -21,8 +22,6 @@ from flask_zeus_cvs.payments import EXTENSION, Payments, Receipt, Sweep, payment
 from flask_zeus_cvs.protocol.codes import Store
 from flask_zeus_cvs.settings import Settings
 from flask_zeus_cvs.staff.health import Health, health_of
-from flask_zeus_cvs.web import originals
-from flask_zeus_cvs.web.views import make_blueprint
 
 if TYPE_CHECKING:
     from flask_zeus_cvs.staff.reviews import Case
@@ -195,8 +194,8 @@ class ZeusCVS:
 
 
 def _pages(settings: Settings) -> Blueprint:
-    blueprint = make_blueprint(settings)
-    blueprint.jinja_loader = originals.loader()
+    blueprint = web.views.make_blueprint(settings)
+    blueprint.jinja_loader = web.originals.loader()
     return blueprint
 
 
