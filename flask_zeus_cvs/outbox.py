@@ -953,10 +953,14 @@ class _Deliverer:
 
     @property
     def has_room(self) -> bool:
-        """Whether the thread has little to do, and is not kept by what it does."""
+        """Whether the thread has little to do, and is not kept by what it does.
+
+        It is asked inside a transaction: to ask the thread itself lets gevent run another greenlet meanwhile, which
+        on SQLite waits for this transaction and keeps it from going on.
+        """
         began = self._began
         is_kept = began is not None and time.monotonic() - began > PROMPT_SECONDS
-        return self.thread.is_alive() and self.todo.qsize() < ROOM and not is_kept
+        return not self._is_closed and self.todo.qsize() < ROOM and not is_kept
 
     def call(self) -> None:
         """Have the thread look for what is due; many calls before it does so are one."""

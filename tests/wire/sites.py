@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 CALLBACK = "/zeus-cvs/callback"
 #: Newer gunicorns listen for commands on a socket in the user's home; older ones ignore this line.
 QUIET = "control_socket_disable = True\n"
+#: Has each worker say that it takes requests and signals: one that is told to end before it does goes on.
+READY = 'def post_worker_init(worker):\n    worker.log.info("Worker is ready: %s", worker.pid)\n'
 #: Seconds that a test waits for what must come; on a busy machine everything takes long.
 PATIENCE = 60.0
 
@@ -129,7 +131,7 @@ def serving(
 ) -> Iterator[Site]:
     """Run a shop under gunicorn on a free port until the block ends; ``conf`` goes into its gunicorn.conf.py."""
     shop.create_app(settings)
-    folder.joinpath("gunicorn.conf.py").write_text(conf + QUIET)
+    folder.joinpath("gunicorn.conf.py").write_text(conf + QUIET + READY)
     log = folder / f"gunicorn-{len(list(folder.glob('gunicorn-*')))}.log"
     with log.open("wb") as out:
         server = subprocess.Popen(
@@ -142,7 +144,7 @@ def serving(
         )
     site = Site("", server, log)
     try:
-        site.url = address_in(log, server)
+        site.url = address_in(log, server, workers=_workers(options))
         yield site
         site.end()
     finally:
@@ -167,12 +169,17 @@ def environment(settings: dict[str, Any]) -> dict[str, str]:
     return {**os.environ, "SHOP": json.dumps(settings), "PYTHONPATH": str(ROOT)}
 
 
-def address_in(log: Path, server: subprocess.Popen[bytes]) -> str:
+def _workers(options: Sequence[str]) -> int:
+    """How many workers gunicorn is told to have."""
+    return int(options[options.index("-w") + 1]) if "-w" in options else 1
+
+
+def address_in(log: Path, server: subprocess.Popen[bytes], workers: int) -> str:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and server.poll() is None:
         said = log.read_text("utf-8")
         found = re.search(r"Listening at: (http://127\.0\.0\.1:\d+)", said)
-        if found and "Booting worker" in said:
+        if found and said.count("Worker is ready") >= workers:
             return found[1]
         time.sleep(0.05)
     raise AssertionError(f"gunicorn did not start:\n{log.read_text('utf-8')}")

@@ -393,3 +393,18 @@ def test_deferred_delivery_is_left_to_the_command(
     assert books.counted() == once(*range(20))
     assert Counter(reference for _, reference in desk.noted("begin")) == once(*range(20))
     assert_no_complaint(site)
+
+
+@only("sqlite")
+def test_no_transaction_lets_other_greenlets_run(settings: dict[str, Any]) -> None:
+    """SQLite has one writer: another greenlet would wait for it in C, and keep it from going on."""
+    delivery_shop.create_app(settings)
+    told = subprocess.run(
+        command("tests.wire.greenlets"),
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.stdout == "0\n", told.stderr
