@@ -172,6 +172,7 @@ class Ledger:
         """Point foreign keys of a row at others, which may have no id before `write`."""
         entry = self._entries[id(row)]
         for key, other in others.items():
+            entry.links.pop(key, None)
             row.__dict__[key] = other.__dict__.get("id") if other is not None else None
             if other is not None and row.__dict__[key] is None:
                 entry.links[key] = other
@@ -251,9 +252,8 @@ class Ledger:
             found = {**values, "payment_id": execute(_find(by), values).scalar()}
             return execute(_READ, found).all() if execute(_LOCK_ALONE, found).first() else []
         rows = execute(_lock(by, postgresql=self._is_postgresql), values).all()
-        if rows and rows[0][_REVISION] != sum(
-            row[_SEEN] or 0 for row in rows
-        ):  # they are older than the lock
+        seen = sum(row[_SEEN] or 0 for row in rows)
+        if rows and rows[0][_REVISION] != seen:  # the applications are older than the lock
             return execute(_READ, {**values, "payment_id": rows[0][0]}).all()
         return rows
 

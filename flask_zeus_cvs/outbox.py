@@ -260,7 +260,9 @@ class Outbox:
             end = time.monotonic() + INLINE_SECONDS
             self.try_to_deliver(lambda: time.monotonic() > end)
         elif self._settings.delivery is DeliveryMode.BACKGROUND:
-            look, self._is_due = self._is_due, False
+            look = self._is_due
+            if look:  # only then: else another thread's note, made meanwhile, would be wiped out
+                self._is_due = False
             self.start(look=look)
 
     def deliver_through(self, enqueue: Enqueue) -> None:
