@@ -15,7 +15,7 @@ import string
 import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache, partial
@@ -118,6 +118,33 @@ class Receipt:
     repeat: bool = False
     payment_id: int | None = None
     application_id: int | None = None
+
+
+@dataclass
+class _Arrival:
+    """One call that brings a notice, and how many such calls there have been when it is stored.
+
+    A commit can go through although its connection breaks. What is run again then finds its own row, knows it by these,
+    and does not count it as a repeat.
+    """
+
+    source: str
+    at: datetime = field(default_factory=now)
+    times: int = 0
+
+    def entered(self) -> dict[str, Any]:
+        """What a new row says of it."""
+        self.times = 1
+        return {"source": self.source, "first_at": self.at, "last_at": self.at}
+
+    def counts(self, known: Notification) -> bool:
+        """Count it as a repeat; False if it is what the row was stored for."""
+        if (known.times, known.last_at) == (self.times, self.at):
+            return False
+        known.times += 1
+        known.last_at = self.at
+        self.times = known.times
+        return True
 
 
 @dataclass(frozen=True)
@@ -557,13 +584,14 @@ class Payments:
             except UnreadableNotice as error:
                 self.keep_unreadable(error, source)
                 raise
-            receipt = self._database.bounded(lambda: self._store(notice, source))
+            arrival = _Arrival(source)
+            receipt = self._database.bounded(lambda: self._store(notice, arrival))
             seen.note(**_say_received(notice, receipt, source))
         self._outbox.after_commit()
         return receipt
 
-    def _store(self, notice: Notice, source: str) -> Receipt:
-        taken = write(self._database, lambda ledger: self._take(ledger, notice, source), repeatable=True)
+    def _store(self, notice: Notice, arrival: _Arrival) -> Receipt:
+        taken = write(self._database, lambda ledger: self._take(ledger, notice, arrival), repeatable=True)
         receipt = taken.receipt()
         if receipt.verdict is Verdict.WAITING and not receipt.repeat:
             self._look_again(notice.order_no)
@@ -578,9 +606,10 @@ class Payments:
         """
         self._database.refuse_pending_work()
         notices = [Notice.parse(raw, self.settings.callback_encoding) for raw in missed]
+        arrivals = [_Arrival(source) for _ in notices]
         taken = write(
             self._database,
-            lambda ledger: [self._take_missed(ledger, each, source) for each in notices],
+            lambda ledger: [self._take_missed(ledger, *each) for each in zip(notices, arrivals, strict=True)],
             repeatable=True,
         )
         receipts = [each.receipt() if each is not None else None for each in taken]
@@ -592,11 +621,11 @@ class Payments:
                 self._look_again(notice.order_no)
         return receipts
 
-    def _take_missed(self, ledger: Ledger, notice: Notice, source: str) -> _Taken | None:
+    def _take_missed(self, ledger: Ledger, notice: Notice, arrival: _Arrival) -> _Taken | None:
         payment, _ = ledger.lock_for_notice(notice.order_no, notice.sendid, notice.identity)
         if payment is not None and ledger.has_been_told(payment, notice.order_no, _this_or_next(notice)):
             return None
-        return self._take(ledger, notice, source)
+        return self._take(ledger, notice, arrival)
 
     def keep_unreadable(self, error: UnreadableNotice, source: str = "callback") -> None:
         """Keep the bytes of a notice that cannot be acted on, with a review; commits. A repeat is only counted.
@@ -605,10 +634,11 @@ class Payments:
         """
         raw = error.raw[:MAX_RAW]
         identity = hashlib.sha256(b"unreadable:" + raw).hexdigest()
+        arrival = _Arrival(source)
 
         def keep(ledger: Ledger) -> _Taken:
-            about = {"raw": raw, "source": source, "verdict": Verdict.UNREADABLE}
-            return self._keep(ledger, identity, about, ReviewReason.UNREADABLE)
+            about = {"raw": raw, "verdict": Verdict.UNREADABLE}
+            return self._keep(ledger, identity, about, arrival, ReviewReason.UNREADABLE)
 
         kept = self._database.bounded(lambda: write(self._database, keep, repeatable=True)).receipt()
         facts = {"verdict": kept.verdict.value, "repeat": kept.repeat}
@@ -621,31 +651,38 @@ class Payments:
         )
         self._outbox.after_commit()
 
-    def _take(self, ledger: Ledger, notice: Notice, source: str) -> _Taken:
-        if notice.clientip and notice.clientip != self.settings.client_ip:
-            identity = hashlib.sha256(f"{notice.clientip}:{notice.identity}".encode()).hexdigest()
-            about = {**_as_row(notice, source), "verdict": Verdict.REVIEW}
-            return self._keep(ledger, identity, about, ReviewReason.FOREIGN_MERCHANT)
+    def _take(self, ledger: Ledger, notice: Notice, arrival: _Arrival) -> _Taken:
         identity = notice.identity
+        if notice.clientip and notice.clientip != self.settings.client_ip:
+            identity = hashlib.sha256(f"{notice.clientip}:{identity}".encode()).hexdigest()
+            about = {**_as_row(notice), "verdict": Verdict.REVIEW}
+            return self._keep(ledger, identity, about, arrival, ReviewReason.FOREIGN_MERCHANT)
         payment, known = ledger.lock_for_notice(notice.order_no, notice.sendid, identity)
         if payment is None:
-            return self._keep(ledger, identity, _as_row(notice, source), ReviewReason.UNKNOWN_ORDER)
+            return self._keep(ledger, identity, _as_row(notice), arrival, ReviewReason.UNKNOWN_ORDER)
         if known is None:
-            row = ledger.record(Notification, identity=identity, **_as_row(notice, source))
+            row = ledger.record(Notification, identity=identity, **_as_row(notice), **arrival.entered())
             return self._apply(ledger, payment, notice, row)
-        _count_repeat(known)
+        is_repeat = arrival.counts(known)
         if known.verdict is Verdict.WAITING:
             return self._apply_waiting(ledger, payment, notice, known)
-        self._look_at_repeat(ledger, payment, notice, known)
-        return _Taken(known, repeat=True)
+        if is_repeat:
+            self._look_at_repeat(ledger, payment, notice, known)
+        return _Taken(known, repeat=is_repeat)
 
-    def _keep(self, ledger: Ledger, identity: str, about: Mapping[str, Any], reason: ReviewReason) -> _Taken:
+    def _keep(
+        self,
+        ledger: Ledger,
+        identity: str,
+        about: Mapping[str, Any],
+        arrival: _Arrival,
+        reason: ReviewReason,
+    ) -> _Taken:
         """Keep a notice that belongs to no payment of ours, with a review; a repeat is only counted."""
         known = ledger.notification(identity)
         if known is not None:
-            _count_repeat(known)
-            return _Taken(known, repeat=True)
-        row = ledger.record(Notification, identity=identity, **about)
+            return _Taken(known, repeat=arrival.counts(known))
+        row = ledger.record(Notification, identity=identity, **about, **arrival.entered())
         self._review(ledger, reason, None, None, row)
         return _Taken(row)
 
@@ -1418,11 +1455,10 @@ def _this_or_next(notice: Notice) -> list[str]:
     return [given.value, *(each.value for each, before in TOLD_BEFORE.items() if given in before)]
 
 
-def _as_row(notice: Notice, source: str) -> dict[str, Any]:
+def _as_row(notice: Notice) -> dict[str, Any]:
     """What is kept of a notice, of which nobody knows yet what becomes of it."""
     return {
         "raw": notice.raw[:MAX_RAW],
-        "source": source,
         "verdict": Verdict.WAITING,
         "status": notice.status.value,
         "order_no": notice.order_no,
@@ -1430,11 +1466,6 @@ def _as_row(notice: Notice, source: str) -> dict[str, Any]:
         "money": notice.money,
         "faults": ",".join(notice.faults),
     }
-
-
-def _count_repeat(known: Notification) -> None:
-    known.times += 1
-    known.last_at = now()
 
 
 def _fill_blanks(application: Application, source: Answer | Notice) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from flask_zeus_cvs import EventData, State, payment_received
 from flask_zeus_cvs import database as module
-from flask_zeus_cvs.exceptions import DatabaseAway
+from flask_zeus_cvs.exceptions import DatabaseAway, UnreadableNotice
 from flask_zeus_cvs.ledger import Ledger
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Notification, Payment
 from tests import servers
@@ -159,6 +160,32 @@ def test_a_connection_that_breaks_in_the_commit_is_not_tried_again(
         shop.payments._database.write(work)
     assert len(runs) == 1
     assert call(shop) == 200
+
+
+@pytest.mark.parametrize(
+    "raw", [notice("04"), notice("04", "9999-9"), b"status=99"], ids=["ours", "unknown", "unreadable"]
+)
+def test_a_commit_that_went_through_counts_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, raw: bytes
+) -> None:
+    """The connection breaks after the commit: what is run again finds its own row, and counts one call, no repeat."""
+    commit, broken = sa.Connection.commit, list[str]()
+
+    def commit_and_break(connection: sa.Connection) -> None:
+        commit(connection)
+        if not broken:
+            broken.append("the first")
+            raise OperationalError("COMMIT", {}, Exception("gone"), connection_invalidated=True)
+
+    monkeypatch.setattr(sa.Connection, "commit", commit_and_break)
+    shop.db.session.remove()
+    if raw == b"status=99":
+        with pytest.raises(UnreadableNotice):
+            shop.zeus.receive(raw)
+    else:
+        assert not shop.zeus.receive(raw).repeat
+    assert broken
+    assert [each.times for each in shop.all(Notification)] == [1]
 
 
 def test_a_notice_whose_commit_breaks_is_stored_all_the_same(
