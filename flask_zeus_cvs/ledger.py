@@ -352,12 +352,15 @@ class _Entry:
         for key, other in self.links.items():
             self.row.__dict__[key] = other.__dict__.get("id")
 
-    def settle(self) -> None:
-        """Note that the row is stored as it is."""
+    def settle(self, columns: Sequence[str]) -> None:
+        """Note that these columns are stored as they are."""
         self.take_ids()
         self.links.clear()
         values = self.row.__dict__
-        self.stored = {key: values[key] for key in _KEYS[type(self.row)]}
+        if self.stored is None:
+            self.stored = {"id": values["id"]}
+        for key in columns:
+            self.stored[key] = values[key]
 
 
 class _Change(NamedTuple):
@@ -554,8 +557,8 @@ def _store(connection: sa.Connection, changes: Sequence[_Change]) -> None:
         ids: Any = result.inserted_primary_key if len(shapes) == 1 else result.one()
         for place, row_id in zip(places.values(), ids, strict=True):
             changes[place].entry.row.__dict__["id"] = row_id
-    for entry, _ in changes:
-        entry.settle()
+    for entry, columns in changes:
+        entry.settle(columns)
 
 
 @cache

@@ -70,12 +70,17 @@ class Word(sa.types.TypeDecorator[Any]):
     def __init__(self, kind: type[Any]) -> None:
         super().__init__()
         self.kind = kind
+        #: An Enum takes several times as long to find its own members.
+        self._members = {each.value: each for each in kind}
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
-        return None if value is None else str(self.kind(value).value)
+        if value is None:
+            return None
+        word: str = value.value if isinstance(value, self.kind) else self.kind(value).value
+        return word
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
-        return None if value is None else self.kind(value)
+        return None if value is None else self._members.get(value) or self.kind(value)
 
 
 class Verdict(StrEnum):
