@@ -14,12 +14,14 @@ import flask_zeus_cvs.web as web
 from flask_zeus_cvs.cli import make_commands
 from flask_zeus_cvs.customer import Customer
 from flask_zeus_cvs.database import Database
+from flask_zeus_cvs.deadlines import Sweep
 from flask_zeus_cvs.exceptions import ConfigurationError
 from flask_zeus_cvs.gateway import Gateway
 from flask_zeus_cvs.models import Application, Payment, Resolution, Review, copy_tables
 from flask_zeus_cvs.outbox import Outbox, Parked, Summary
-from flask_zeus_cvs.payments import EXTENSION, Payments, Receipt, Sweep, payments_of
+from flask_zeus_cvs.payments import EXTENSION, Payments, payments_of
 from flask_zeus_cvs.protocol.codes import Store
+from flask_zeus_cvs.receiving import Receipt
 from flask_zeus_cvs.settings import Settings
 from flask_zeus_cvs.staff.health import Health, health_of
 

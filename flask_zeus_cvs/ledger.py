@@ -7,7 +7,7 @@ built once in a process, which is what makes a notice cheap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cache
@@ -316,6 +316,20 @@ def write(database: Database, work: Callable[[Ledger], T], *, repeatable: bool =
     ledger, result = database.transact(once, repeatable=repeatable, brings_bound=True)
     ledger.say()
     return result
+
+
+def write_each(
+    database: Database,
+    found: Iterable[int],
+    act: Callable[[Ledger, int], bool],
+    step: Callable[[], object] = lambda: None,
+) -> int:
+    """Act on every row found, each in a transaction of its own; returns how many it did act on."""
+    acted = 0
+    for each in found:
+        acted += write(database, lambda ledger, each=each: act(ledger, each))  # type: ignore[misc]
+        step()
+    return acted
 
 
 @dataclass(slots=True)

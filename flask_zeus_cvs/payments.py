@@ -6,16 +6,14 @@ the others work in short transactions of their own, commit, and then have the ou
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import logging
 import re
 import secrets
 import string
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache, partial
@@ -28,9 +26,10 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, joinedload, object_session
 from sqlalchemy.orm.attributes import set_committed_value
 
-from flask_zeus_cvs.clock import JST, now
+from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.customer import Customer, checked, normalize
 from flask_zeus_cvs.database import Database, lock, must_begin_anew, note_lock, quoting_nothing
+from flask_zeus_cvs.deadlines import Deadlines, Sweep
 from flask_zeus_cvs.exceptions import (
     ConfigurationError,
     CreatedMeanwhile,
@@ -49,18 +48,12 @@ from flask_zeus_cvs.gateway import Gateway, refuse_late_patch
 from flask_zeus_cvs.handover import Enqueue
 from flask_zeus_cvs.ledger import Ledger, write
 from flask_zeus_cvs.lifecycle import (
-    AFTER_CANCEL,
     HOLDS_MONEY,
     LIVE,
     MAY_APPLY,
-    MONEY_NOTICES,
-    REVERSALS,
-    TABLE,
-    TOLD_BEFORE,
     EventKind,
     Input,
     State,
-    events,
 )
 from flask_zeus_cvs.memos import remember, remember_once
 from flask_zeus_cvs.models import (
@@ -74,23 +67,22 @@ from flask_zeus_cvs.models import (
     Verdict,
     mariadb,
 )
-from flask_zeus_cvs.outbox import Outbox, Parked, Summary, paid_states
-from flask_zeus_cvs.protocol.codes import ERROR_CODES, Store
-from flask_zeus_cvs.protocol.fields import MAX_AMOUNT, MAX_DAYS, MIN_AMOUNT, Problem, check
+from flask_zeus_cvs.moves import Moves, close_review, fill_blanks
+from flask_zeus_cvs.outbox import Outbox, Parked, Summary
+from flask_zeus_cvs.protocol.codes import Store
+from flask_zeus_cvs.protocol.fields import MAX_AMOUNT, MIN_AMOUNT, Problem, check
 from flask_zeus_cvs.protocol.messages import Answer, ApplicationRequest, Notice, Outcome
+from flask_zeus_cvs.receiving import Receipt, Receiving
 from flask_zeus_cvs.settings import Settings
-from flask_zeus_cvs.telemetry import Action, Fact, Span, happened, said, span
+from flask_zeus_cvs.telemetry import Action, Fact, Span, said, span
 
 log = logging.getLogger(__name__)
 
 EXTENSION = "zeus_cvs"
 #: Seconds beyond the gateway's own total after which a `SUBMITTING` counts as `UNKNOWN`.
 ANSWER_SLACK = 60
-#: Bytes of a notice that are kept.
-MAX_RAW = 8 * 1024
 #: The memos of the last sweep, of the last delivering in the foreground, and of the last silence that was told of.
 SWEPT, DELIVERED, SILENCE = "sweep", "deliver", "silence"
-_MATCHED = "flask-zeus-cvs"
 _SILENCE = "ZEUS's notices stay away (%s): the callback may be broken. See flask zeus-cvs check --live"
 _ALPHABET = string.ascii_uppercase + string.digits
 
@@ -107,56 +99,6 @@ class Obstacle(StrEnum):
     ATTEMPTS = "attempts"
     #: The shop has yet to decide something about it: money, perhaps.
     REVIEW = "review"
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What became of a notice: its row, its verdict, whether it was a repeat, and whose it is, if that is known."""
-
-    notification_id: int
-    verdict: Verdict
-    repeat: bool = False
-    payment_id: int | None = None
-    application_id: int | None = None
-
-
-@dataclass
-class _Arrival:
-    """One call that brings a notice, and how many such calls there have been when it is stored.
-
-    A commit can go through although its connection breaks. What is run again then finds its own row, knows it by these,
-    and does not count it as a repeat.
-    """
-
-    source: str
-    at: datetime = field(default_factory=now)
-    times: int = 0
-
-    def entered(self) -> dict[str, Any]:
-        """What a new row says of it."""
-        self.times = 1
-        return {"source": self.source, "first_at": self.at, "last_at": self.at}
-
-    def counts(self, known: Notification) -> bool:
-        """Count it as a repeat; False if it is what the row was stored for."""
-        if (known.times, known.last_at) == (self.times, self.at):
-            return False
-        known.times += 1
-        known.last_at = self.at
-        self.times = known.times
-        return True
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """A notice in its ledger; what became of it can be told once it is stored."""
-
-    row: Notification
-    repeat: bool = False
-
-    def receipt(self) -> Receipt:
-        row = self.row
-        return Receipt(row.id, row.verdict, self.repeat, row.payment_id, row.application_id)
 
 
 @dataclass(frozen=True)
@@ -179,15 +121,6 @@ class Standing:
     paid_at: datetime | None
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """What one sweep did."""
-
-    expired: int = 0
-    ended: int = 0
-    reminded: int = 0
-
-
 class Payments:
     """The verbs of one app; it lives at ``app.extensions["zeus_cvs"]``."""
 
@@ -199,6 +132,9 @@ class Payments:
         self.settings = settings
         self._gateway = gateway
         self._outbox = outbox
+        self._moves = Moves(settings, outbox)
+        self._receiving = Receiving(database, settings, outbox, self._moves)
+        self._deadlines = Deadlines(database, settings, outbox, self._moves, self._receiving)
 
     @property
     def database(self) -> Database:
@@ -524,7 +460,7 @@ class Payments:
             extra=said(Action.SUBMIT, outcome=outcome, seconds=seconds, **about),
         )
         if isinstance(answer, Answer):
-            self._look_again(answer.order_no)
+            self._receiving.look_again(answer.order_no)
         return settled
 
     def _ask(self, request: ApplicationRequest, application_id: int) -> Answer | Input:
@@ -550,18 +486,18 @@ class Payments:
         given = answer if isinstance(answer, Input) else _INPUT_OF[answer.outcome]
         if isinstance(answer, Answer) and given is not Input.UNKNOWN:
             self._fill_from_answer(ledger, application, answer)
-        self._step(ledger, application, given, ReviewReason.ANSWER_CONTRADICTS)
+        self._moves.step(ledger, application, given, ReviewReason.ANSWER_CONTRADICTS)
         if application.order_no != before:
-            self._take_waiting(ledger, application)
+            self._receiving.take_waiting(ledger, application)
         return application
 
     def _fill_from_answer(self, ledger: Ledger, application: Application, answer: Answer) -> None:
         if answer.order_no and not self._may_bind(ledger, application, answer.order_no):
-            self._review(ledger, ReviewReason.ORDER_NO_DIFFERS, application.payment, application)
+            self._moves.review(ledger, ReviewReason.ORDER_NO_DIFFERS, application.payment, application)
             return
         application.order_no = application.order_no or answer.order_no or None
         application.parameter = application.parameter or answer.parameter
-        _fill_blanks(application, answer)
+        fill_blanks(application, answer)
 
     def _may_bind(self, ledger: Ledger, application: Application, order_no: str) -> bool:
         if application.order_no is not None:
@@ -577,25 +513,7 @@ class Payments:
         and a review is open, `PendingWorkError` as `submit`, `DatabaseAway` if the database hangs (the notice may
         yet be stored); any other error means that nothing was stored.
         """
-        self._database.refuse_pending_work()
-        with span("receive", source=source) as seen:
-            try:
-                notice = Notice.parse(raw, self.settings.callback_encoding)
-            except UnreadableNotice as error:
-                self.keep_unreadable(error, source)
-                raise
-            arrival = _Arrival(source)
-            receipt = self._database.bounded(lambda: self._store(notice, arrival))
-            seen.note(**_say_received(notice, receipt, source))
-        self._outbox.after_commit()
-        return receipt
-
-    def _store(self, notice: Notice, arrival: _Arrival) -> Receipt:
-        taken = write(self._database, lambda ledger: self._take(ledger, notice, arrival), repeatable=True)
-        receipt = taken.receipt()
-        if receipt.verdict is Verdict.WAITING and not receipt.repeat:
-            self._look_again(notice.order_no)
-        return receipt
+        return self._receiving.receive(raw, source)
 
     def catch_up(self, missed: Iterable[bytes], source: str) -> list[Receipt | None]:
         """Take the notices of one payment that never came, in their natural order, as `receive` would; commits once.
@@ -604,310 +522,16 @@ class Payments:
         is told in between, so that goods stay whose payment was taken back later: `deliver_here` tells. Raises
         `UnreadableNotice` with nothing stored, and `PendingWorkError` as `submit`.
         """
-        self._database.refuse_pending_work()
-        notices = [Notice.parse(raw, self.settings.callback_encoding) for raw in missed]
-        arrivals = [_Arrival(source) for _ in notices]
-        taken = write(
-            self._database,
-            lambda ledger: [self._take_missed(ledger, *each) for each in zip(notices, arrivals, strict=True)],
-            repeatable=True,
-        )
-        receipts = [each.receipt() if each is not None else None for each in taken]
-        for notice, receipt in zip(notices, receipts, strict=True):
-            if receipt is None:
-                continue
-            happened("receive", **_say_received(notice, receipt, source))
-            if receipt.verdict is Verdict.WAITING:
-                self._look_again(notice.order_no)
-        return receipts
-
-    def _take_missed(self, ledger: Ledger, notice: Notice, arrival: _Arrival) -> _Taken | None:
-        payment, _ = ledger.lock_for_notice(notice.order_no, notice.sendid, notice.identity)
-        if payment is not None and ledger.has_been_told(payment, notice.order_no, _this_or_next(notice)):
-            return None
-        return self._take(ledger, notice, arrival)
+        return self._receiving.catch_up(missed, source)
 
     def keep_unreadable(self, error: UnreadableNotice, source: str = "callback") -> None:
         """Keep the bytes of a notice that cannot be acted on, with a review; commits. A repeat is only counted.
 
         Raises `DatabaseAway` as `receive`.
         """
-        raw = error.raw[:MAX_RAW]
-        identity = hashlib.sha256(b"unreadable:" + raw).hexdigest()
-        arrival = _Arrival(source)
-
-        def keep(ledger: Ledger) -> _Taken:
-            about = {"raw": raw, "verdict": Verdict.UNREADABLE}
-            return self._keep(ledger, identity, about, arrival, ReviewReason.UNREADABLE)
-
-        kept = self._database.bounded(lambda: write(self._database, keep, repeatable=True)).receipt()
-        facts = {"verdict": kept.verdict.value, "repeat": kept.repeat}
-        happened("receive", **facts)
-        log.info(
-            "Notice %d: unreadable%s",
-            kept.notification_id,
-            ", a repeat" if kept.repeat else "",
-            extra=said(Action.RECEIVE, notification=kept.notification_id, source=source, **facts),
-        )
-        self._outbox.after_commit()
-
-    def _take(self, ledger: Ledger, notice: Notice, arrival: _Arrival) -> _Taken:
-        identity = notice.identity
-        if notice.clientip and notice.clientip != self.settings.client_ip:
-            identity = hashlib.sha256(f"{notice.clientip}:{identity}".encode()).hexdigest()
-            about = {**_as_row(notice), "verdict": Verdict.REVIEW}
-            return self._keep(ledger, identity, about, arrival, ReviewReason.FOREIGN_MERCHANT)
-        payment, known = ledger.lock_for_notice(notice.order_no, notice.sendid, identity)
-        if payment is None:
-            return self._keep(ledger, identity, _as_row(notice), arrival, ReviewReason.UNKNOWN_ORDER)
-        if known is None:
-            row = ledger.record(Notification, identity=identity, **_as_row(notice), **arrival.entered())
-            return self._apply(ledger, payment, notice, row)
-        is_repeat = arrival.counts(known)
-        if known.verdict is Verdict.WAITING:
-            return self._apply_waiting(ledger, payment, notice, known)
-        if is_repeat:
-            self._look_at_repeat(ledger, payment, notice, known)
-        return _Taken(known, repeat=is_repeat)
-
-    def _keep(
-        self,
-        ledger: Ledger,
-        identity: str,
-        about: Mapping[str, Any],
-        arrival: _Arrival,
-        reason: ReviewReason,
-    ) -> _Taken:
-        """Keep a notice that belongs to no payment of ours, with a review; a repeat is only counted."""
-        known = ledger.notification(identity)
-        if known is not None:
-            return _Taken(known, repeat=arrival.counts(known))
-        row = ledger.record(Notification, identity=identity, **about, **arrival.entered())
-        self._review(ledger, reason, None, None, row)
-        return _Taken(row)
-
-    def _look_at_repeat(self, ledger: Ledger, payment: Payment, notice: Notice, known: Notification) -> None:
-        """Raise one review if money is told of again after it was taken back, or taken back again after a person's
-        decision that it is there; any other repeat means nothing."""
-        application = _find(payment, known.application_id)
-        if application is None:
-            return
-        given, state = Input(notice.status), application.state
-        if given in MONEY_NOTICES and state in (State.CANCELLED, State.CANCELLED_AFTER_CANCEL):
-            reason = ReviewReason.REPEATED_AFTER_CANCEL
-        elif given in REVERSALS and state in HOLDS_MONEY and known.verdict is Verdict.APPLIED:
-            reason = ReviewReason.CANCELLED_AGAIN
-        else:
-            return
-        asked = [each.reason for each in ledger.reviews(payment) if each.notification_id == known.id]
-        if reason not in asked:
-            self._review(ledger, reason, payment, application, known)
-
-    def _apply(self, ledger: Ledger, payment: Payment, notice: Notice, row: Notification) -> _Taken:
-        ledger.link(row, payment_id=payment)
-        payment.purged_at = None  # it names the customer again
-        if notice.money is not None and notice.money != payment.amount:
-            row.verdict = Verdict.REVIEW
-            self._review(ledger, ReviewReason.WRONG_AMOUNT, payment, None, row)
-            return _Taken(row)
-        known = {each.order_no for each in payment.applications}
-        application = self._application_for(ledger, payment, notice, row)
-        bound = application.order_no not in known
-        ledger.link(row, application_id=application)
-        _fill_blanks(application, notice)
-        before = application.state
-        reviewed = self._step(ledger, application, Input(notice.status), ReviewReason.OUT_OF_ORDER, row)
-        row.verdict = (
-            Verdict.REVIEW
-            if reviewed
-            else Verdict.APPLIED
-            if application.state is not before
-            else Verdict.NO_EFFECT
-        )
-        if bound:
-            self._take_waiting(ledger, application)
-            ledger.afterwards(partial(self._look_again, notice.order_no))
-        return _Taken(row)
-
-    def _application_for(
-        self, ledger: Ledger, payment: Payment, notice: Notice, row: Notification
-    ) -> Application:
-        """Find, bind or add the application that a notice of this payment speaks of (law 12)."""
-        for each in payment.applications:
-            if notice.order_no and each.order_no == notice.order_no:
-                return each
-        family = [each for each in payment.applications if each.sendid == notice.sendid]
-        if not notice.order_no:
-            standing = [each for each in family if each.state not in _REPLACED]
-            return (standing or family)[-1]
-        unbound = [each for each in family if each.order_no is None]
-        old_slip = Input(notice.status) in AFTER_CANCEL
-        if unbound and not old_slip:
-            unbound[-1].order_no = notice.order_no
-            return unbound[-1]
-        reissued = self._reissue(ledger, payment, notice, family[-1])
-        if not old_slip:
-            replaced = [each for each in family if each.state not in _REPLACED]
-            if replaced:
-                self._step(ledger, replaced[-1], Input.SUPERSEDED, ReviewReason.REISSUED_WITH_MONEY, row)
-        return reissued
-
-    def _reissue(self, ledger: Ledger, payment: Payment, notice: Notice, model: Application) -> Application:
-        """Add the application that someone made on ZEUS's screen; it does not count as an attempt."""
-        moment = now()
-        ledger.complete(model)
-        application = Application(
-            sendid=model.sendid,
-            store=Store(notice.pay_cvs) if notice.pay_cvs else model.store,
-            stored_state=State.UNKNOWN,
-            order_no=notice.order_no,
-            customer=model.customer,
-            test=model.test,
-            reissued=True,
-            created_at=moment,
-            answer_due_at=moment,
-        )
-        ledger.link(ledger.add(application), payment_id=payment)
-        payment.applications.append(application)
-        return application
-
-    def _look_again(self, order_no: str) -> None:
-        """Take what waits for an order number, if an answer has stored it meanwhile; never raises.
-
-        Whichever of the two commits last sees the other; what this misses, the sweep finds.
-        """
-        if not order_no:
-            return
-        try:
-            about = {"order_no": order_no}
-            found = self._database.read(lambda session: session.scalars(_known_meanwhile(), about).all())
-            self._each(found, self._take_one_waiting)
-        except Exception as error:
-            kind = type(error).__name__
-            log.error("A waiting notice was left to the sweep: %s", kind, extra=said(Action.WAITING))
-
-    def _take_one_waiting(self, ledger: Ledger, notification_id: int) -> bool:
-        row = ledger.get(Notification, notification_id)
-        application_id = ledger.application_id(row.order_no) if row is not None else None
-        if application_id is None:
-            return False
-        self._take_waiting(ledger, ledger.lock_of(application_id))
-        return True
-
-    def _take_waiting(self, ledger: Ledger, application: Application) -> None:
-        """Take the notices that came before anybody knew the application's order number; its payment is locked."""
-        if application.order_no is None:
-            return
-        for row in ledger.waiting(application.order_no):
-            notice = Notice.parse(row.raw, self.settings.callback_encoding)
-            self._apply_waiting(ledger, application.payment, notice, row)
-
-    def _apply_waiting(self, ledger: Ledger, payment: Payment, notice: Notice, row: Notification) -> _Taken:
-        """Apply a notice whose order number has become known, and close the review that asked about it."""
-        taken = self._apply(ledger, payment, notice, row)
-        for review in ledger.reviews_of(row):
-            if review.reason is ReviewReason.UNKNOWN_ORDER and review.resolved_at is None:
-                _resolved(review, Resolution.IGNORED, _MATCHED, "the order number became known")
-        return taken
+        self._receiving.keep_unreadable(error, source)
 
     # --- what every move has in common -----------------------------------------------------------
-
-    def _step(
-        self,
-        ledger: Ledger,
-        application: Application,
-        given: Input,
-        reason: ReviewReason,
-        notification: Notification | None = None,
-    ) -> bool:
-        """Move one application by the table, under its payment's lock; returns whether a review was raised."""
-        payment, before = application.payment, application.stored_state
-        cell = TABLE[before, given]
-        after = cell.state or before
-        if cell.state is not None:
-            application.stored_state = cell.state
-        if after in (State.DECLINED, State.FAILED) and after is not before:
-            _spare_attempt(application, given)
-        decided = given in _DECISIONS
-        reasons = [reason] if cell.review else []
-        if after in HOLDS_MONEY and before not in HOLDS_MONEY and not decided:
-            reasons += self._money_reviews(ledger, payment, application)
-        ready = (after is not before or decided) and self._may_fulfill(ledger, application, decided=decided)
-        called_off = payment.closed_at is not None and payment.fulfilled_at is None
-        if ready and called_off and not (decided or reasons or self._questioned(ledger, application)):
-            reasons.append(ReviewReason.PAID_AFTER_CLOSE)
-        kinds: list[EventKind] = [
-            kind for kind in events(before, given, after) if kind is not EventKind.PAYMENT_EXPIRED
-        ]
-        if EventKind.APPLICATION_ACCEPTED in kinds:
-            if payment.expiry_told_at is not None:
-                self._outbox.withdraw(ledger, payment)
-            payment.expiry_told_at = None
-        if self._expiry_is_news(payment):
-            payment.expiry_told_at = now()
-            kinds.append(EventKind.PAYMENT_EXPIRED)
-        if ready and not reasons:
-            if payment.fulfilled_at is None:
-                payment.fulfilled_at = now()
-                kinds.append(EventKind.FULFILLMENT_READY)
-            elif ledger.losses(payment):
-                self._outbox.revive(ledger, payment)
-        for kind in kinds:
-            self._outbox.append(
-                ledger,
-                kind,
-                payment,
-                application=application,
-                notification=notification,
-                previous_state=before,
-            )
-        for each in reasons:
-            self._review(ledger, each, payment, application, notification)
-        return bool(reasons)
-
-    def _expiry_is_news(self, payment: Payment) -> bool:
-        """Tell whether a slip has expired, nothing else is left of the payment, and subscribers do not know."""
-        if payment.expiry_told_at is not None or payment.closed_at is not None or not payment.is_over:
-            return False
-        return any(each.state is State.EXPIRED for each in payment.applications)
-
-    def _money_reviews(
-        self, ledger: Ledger, payment: Payment, application: Application
-    ) -> list[ReviewReason]:
-        """Name what is odd about money that has just come: each is a question to a person."""
-        reasons = []
-        if payment.closed_at is not None:
-            reasons.append(ReviewReason.PAID_AFTER_CLOSE)
-        if any(each.state in HOLDS_MONEY for each in payment.applications if each is not application):
-            reasons.append(ReviewReason.PAID_TWICE)
-        if EventKind.PAYMENT_CANCELLED in ledger.losses(payment):
-            reasons.append(ReviewReason.PAID_AFTER_CANCEL)
-        return reasons
-
-    def _may_fulfill(self, ledger: Ledger, application: Application, *, decided: bool) -> bool:
-        """Tell whether goods may ship now: no test, and no question about this money that a person has left open
-        or answered with no."""
-        if application.state not in paid_states(self.settings):
-            return False
-        if application.test and not self.settings.test_fulfills:
-            return False
-        if decided:
-            return True
-        return not (
-            self._questioned(ledger, application, unless=(Resolution.RECEIVED, Resolution.CONFIRMED))
-            or _amount_is_asked(ledger, application)
-        )
-
-    def _questioned(
-        self, ledger: Ledger, application: Application, unless: Collection[Resolution] = ()
-    ) -> bool:
-        """Tell whether a person was asked about the money of this application, and did not answer with ``unless``."""
-        return any(
-            each.application_id == application.id
-            and each.reason in _MONEY_QUESTIONS
-            and each.resolution not in unless
-            for each in ledger.reviews(application.payment)
-        )
 
     def open_review(self, application_id: int, reason: ReviewReason) -> bool:
         """Have a person look at an application, for a reason that no notice gives; commits.
@@ -921,32 +545,10 @@ class Payments:
             application = ledger.lock_of(application_id)
             if any(_asks_the_same(each, application, reason) for each in ledger.reviews(application.payment)):
                 return False
-            self._review(ledger, reason, application.payment, application)
+            self._moves.review(ledger, reason, application.payment, application)
             return True
 
         return write(self._database, ask)
-
-    def _review(
-        self,
-        ledger: Ledger,
-        reason: ReviewReason,
-        payment: Payment | None,
-        application: Application | None,
-        notification: Notification | None = None,
-    ) -> Review:
-        review = ledger.ask(reason, payment, application_id=application, notification_id=notification)
-        self._outbox.append(
-            ledger,
-            EventKind.REVIEW_REQUIRED,
-            payment,
-            application=application,
-            notification=notification,
-            previous_state=application.state if application else None,
-        )
-        about = f" (payment {payment.id})" if payment else ""
-        extra = said(Action.REVIEW, reason=reason.value, payment=payment.id if payment else None)
-        ledger.afterwards(lambda: log.error("A person must look: %s%s", reason.value, about, extra=extra))
-        return review
 
     # --- resolve ---------------------------------------------------------------------------------
 
@@ -999,14 +601,14 @@ class Payments:
         say = partial(log.info, "Review %d is resolved: %s", review.id, resolution.value, extra=extra)
         ledger.afterwards(say)
         if resolution is Resolution.IGNORED:
-            _resolved(review, resolution, by, note)
+            close_review(review, resolution, by, note)
             return
         told = ledger.get(Notification, review.notification_id) if review.notification_id else None
         application = self._subject(ledger, review, payment, told)
         ledger.link(review, application_id=application)
-        _resolved(review, resolution, by, note)
-        self._step(ledger, application, Input(f"resolved_{resolution}"), review.reason, told)
-        self._take_waiting(ledger, application)
+        close_review(review, resolution, by, note)
+        self._moves.step(ledger, application, Input(f"resolved_{resolution}"), review.reason, told)
+        self._receiving.take_waiting(ledger, application)
 
     def _subject(
         self, ledger: Ledger, review: Review, payment: Payment | None, notification: Notification | None
@@ -1026,12 +628,14 @@ class Payments:
         if notification is None or not notification.order_no or review.reason is ReviewReason.WRONG_AMOUNT:
             return leading
         notice = Notice.parse(notification.raw, self.settings.callback_encoding)
-        adopted = leading if leading.order_no is None else self._reissue(ledger, payment, notice, leading)
+        adopted = (
+            leading if leading.order_no is None else self._receiving.reissue(ledger, payment, notice, leading)
+        )
         adopted.order_no = notice.order_no
         ledger.link(notification, payment_id=payment, application_id=adopted)
         payment.purged_at = None
         notification.verdict = Verdict.REVIEW
-        _fill_blanks(adopted, notice)
+        fill_blanks(adopted, notice)
         return adopted
 
     # --- reset -----------------------------------------------------------------------------------
@@ -1061,9 +665,7 @@ class Payments:
 
     def count_overdue(self) -> int:
         """Count what `expire` would look at now."""
-        finds = (_all_known_meanwhile(), self._unpaid(), self._run_out(), self._near())
-        counts = [sa.select(sa.func.count()).select_from(each.subquery()) for each in finds]
-        return self._database.read(lambda session: sum(session.scalar(each) or 0 for each in counts))
+        return self._deadlines.count_overdue()
 
     def expire(self, step: Callable[[], object] = lambda: None) -> Sweep:
         """Expire what nobody paid and end offers that ran out; remind of deadlines that are near.
@@ -1072,21 +674,7 @@ class Payments:
         deadline is known), never with money or an open review on its payment. Each in a transaction of its own,
         and ``step`` is called after each. Subscribers are told in this thread.
         """
-        self._database.refuse_pending_work()
-        began = time.monotonic()
-        self._each(self._found(_all_known_meanwhile()), self._take_one_waiting, step)
-        sweep = Sweep(
-            expired=self._each(self._found(self._unpaid()), self._expire_slip, step),
-            ended=self._each(self._found(self._run_out()), self._end_offer, step),
-            reminded=self._each(self._found(self._near()), self._remind, step),
-        )
-        seconds = round(time.monotonic() - began, 3)
-        log.info(
-            "Swept: slips expired %d, offers ended %d, reminders %d",
-            *(sweep.expired, sweep.ended, sweep.reminded),
-            extra=said(Action.EXPIRE, seconds=seconds, **dataclasses.asdict(sweep)),
-        )
-        self._outbox.deliver_here()
+        sweep = self._deadlines.expire(step)
         self._note(SWEPT)
         return sweep
 
@@ -1180,109 +768,6 @@ class Payments:
         """
         return self._outbox.dismiss(which, by)
 
-    def _each(
-        self,
-        found: Iterable[int],
-        act: Callable[[Ledger, int], bool],
-        step: Callable[[], object] = lambda: None,
-    ) -> int:
-        """Act on every row found, each in a transaction of its own; returns how many it did act on."""
-        acted = 0
-        for each in found:
-            acted += write(self._database, lambda ledger, each=each: act(ledger, each))  # type: ignore[misc]
-            step()
-        return acted
-
-    def _found(self, wanted: sa.Select[Any]) -> Sequence[int]:
-        """Read the ids of what is wanted, all at once: told to read the first 500 by id, PostgreSQL would walk through
-        all ids instead of an index of what may be overdue."""
-        return self._database.read(
-            lambda session: session.scalars(wanted.order_by(*wanted.selected_columns)).all()
-        )
-
-    def _unpaid(self) -> sa.Select[Any]:
-        ended = now() - timedelta(hours=self.settings.expiry_grace_hours)
-        return sa.select(Application.id).where(
-            Application.stored_state.in_(LIVE),
-            sa.or_(
-                Application.pay_limit < ended.astimezone(JST).date(),
-                sa.and_(
-                    Application.pay_limit.is_(None),
-                    Application.created_at <= ended - timedelta(days=MAX_DAYS),
-                ),
-            ),
-        )
-
-    def _expire_slip(self, ledger: Ledger, application_id: int) -> bool:
-        application = ledger.lock_of(application_id)
-        ends = application.deadline or application.created_at + timedelta(days=MAX_DAYS)
-        grace = timedelta(hours=self.settings.expiry_grace_hours)
-        if application.state not in LIVE or now() < ends + grace:
-            return False
-        if any(each.resolved_at is None for each in ledger.reviews(application.payment)):
-            return False
-        self._step(ledger, application, Input.SWEEP, ReviewReason.OUT_OF_ORDER)
-        return True
-
-    def _run_out(self) -> sa.Select[Any]:
-        standing = sa.exists().where(
-            Application.payment_id == Payment.id,
-            Application.stored_state.not_in((State.DECLINED, State.FAILED, State.EXPIRED)),
-        )
-        return sa.select(Payment.id).where(
-            Payment.expires_at <= now(),
-            Payment.expired_at.is_(None),
-            Payment.closed_at.is_(None),
-            sa.not_(standing),
-        )
-
-    def _end_offer(self, ledger: Ledger, payment_id: int) -> bool:
-        payment = ledger.lock(payment_id)
-        if payment is None or payment.expired_at is not None or payment.closed_at is not None:
-            return False
-        before = payment.state
-        if not payment.is_over or before not in MAY_APPLY:
-            return False
-        payment.expired_at = now()
-        if payment.expiry_told_at is None:
-            payment.expiry_told_at = now()
-            self._outbox.append(
-                ledger,
-                EventKind.PAYMENT_EXPIRED,
-                payment,
-                application=payment.application,
-                previous_state=before,
-            )
-        return True
-
-    def _near(self) -> sa.Select[Any]:
-        moment = now().astimezone(JST)
-        horizon = moment + timedelta(hours=self.settings.remind_hours)
-        return sa.select(Application.id).where(
-            Application.stored_state == State.AWAITING_PAYMENT,
-            Application.reminded_at.is_(None),
-            Application.pay_limit.between(moment.date(), horizon.date() - timedelta(days=1)),
-        )
-
-    def _remind(self, ledger: Ledger, application_id: int) -> bool:
-        application = ledger.lock_of(application_id)
-        deadline = application.deadline
-        if application.state is not State.AWAITING_PAYMENT or application.reminded_at is not None:
-            return False
-        if deadline is None or deadline <= now():
-            return False
-        if application.payment.closed_at is not None or application.payment.holds_money:
-            return False
-        application.reminded_at = now()
-        self._outbox.append(
-            ledger,
-            EventKind.DEADLINE_NEAR,
-            application.payment,
-            application=application,
-            previous_state=application.state,
-        )
-        return True
-
 
 #: An application stands already: its slip is out, may be out, or was paid.
 _UNDER_WAY = frozenset({Obstacle.LIVE, Obstacle.CHECKING, Obstacle.PAID})
@@ -1292,39 +777,7 @@ _INPUT_OF = {
     Outcome.declined: Input.DECLINED,
     Outcome.unknown: Input.UNKNOWN,
 }
-_DECISIONS = frozenset({Input.RESOLVED_RECEIVED, Input.RESOLVED_CONFIRMED, Input.RESOLVED_CANCELLED})
 _TELLS_OF_MONEY = (EventKind.PAYMENT_RECEIVED, EventKind.SALE_CONFIRMED)
-_MONEY_QUESTIONS = (ReviewReason.PAID_AFTER_CLOSE, ReviewReason.PAID_TWICE, ReviewReason.PAID_AFTER_CANCEL)
-#: A slip in one of these has been replaced already; a further re-issue replaces its successor.
-_REPLACED = frozenset(
-    {
-        State.SUPERSEDED,
-        State.RECEIVED_AFTER_CANCEL,
-        State.CONFIRMED_AFTER_CANCEL,
-        State.CANCELLED_AFTER_CANCEL,
-    }
-)
-
-
-@cache
-def _known_meanwhile() -> sa.Select[Any]:
-    """What waits for one order number, if that is known by now; built once, as most answers ask."""
-    waiting, applications = Notification.__table__, Application.__table__
-    return (
-        sa.select(waiting.c.id)
-        .join(applications, applications.c.order_no == waiting.c.order_no)
-        .where(waiting.c.order_no == sa.bindparam("order_no"), waiting.c.verdict == Verdict.WAITING)
-    )
-
-
-def _all_known_meanwhile() -> sa.Select[Any]:
-    """The same of every order number, by way of the reviews that ask, which are few."""
-    asked = sa.select(Review.notification_id).where(Review.reason == ReviewReason.UNKNOWN_ORDER)
-    return (
-        sa.select(Notification.id)
-        .join(Application, Application.order_no == Notification.order_no)
-        .where(Notification.verdict == Verdict.WAITING, Notification.id.in_(asked))
-    )
 
 
 @cache
@@ -1422,16 +875,6 @@ def _read_applications(session: Session, payment: Payment) -> None:
     set_committed_value(payment, "applications", list(session.scalars(current)))
 
 
-def _amount_is_asked(ledger: Ledger, application: Application) -> bool:
-    """Tell whether ZEUS's list has shown another amount for a slip, and nobody has decided what that means."""
-    return any(
-        each.application_id == application.id
-        and each.reason is ReviewReason.AMOUNT_AT_ZEUS
-        and each.resolved_at is None
-        for each in ledger.reviews(application.payment)
-    )
-
-
 def _is_under_review(session: Session, payment_id: int) -> bool:
     """Tell whether a person has yet to decide something about a payment."""
     asked = sa.select(Review.id).where(Review.payment_id == payment_id, Review.resolved_at.is_(None))
@@ -1443,71 +886,3 @@ def _asks_the_same(review: Review, application: Application, reason: ReviewReaso
     if reason is ReviewReason.AMOUNT_AT_ZEUS and review.reason is ReviewReason.WRONG_AMOUNT:
         return True
     return review.application_id == application.id and review.reason is reason
-
-
-def _find(payment: Payment, application_id: int | None) -> Application | None:
-    return next((each for each in payment.applications if each.id == application_id), None)
-
-
-def _this_or_next(notice: Notice) -> list[str]:
-    """Name the statuses that a slip has been told of once this notice is out of date."""
-    given = Input(notice.status)
-    return [given.value, *(each.value for each, before in TOLD_BEFORE.items() if given in before)]
-
-
-def _as_row(notice: Notice) -> dict[str, Any]:
-    """What is kept of a notice, of which nobody knows yet what becomes of it."""
-    return {
-        "raw": notice.raw[:MAX_RAW],
-        "verdict": Verdict.WAITING,
-        "status": notice.status.value,
-        "order_no": notice.order_no,
-        "sendid": notice.sendid,
-        "money": notice.money,
-        "faults": ",".join(notice.faults),
-    }
-
-
-def _fill_blanks(application: Application, source: Answer | Notice) -> None:
-    """Fill what is blank from an answer or a notice; what is there is never overwritten."""
-    application.pay_no1 = application.pay_no1 or source.pay_no1
-    application.pay_no2 = application.pay_no2 or source.pay_no2
-    application.pay_limit = application.pay_limit or source.pay_limit
-    application.error_code = application.error_code or source.error_code
-    if isinstance(source, Answer):
-        application.pay_url = application.pay_url or source.pay_url
-
-
-def _spare_attempt(application: Application, given: Input) -> None:
-    """What was never sent, and what failed for maintenance, does not count against MAX_ATTEMPTS."""
-    info = ERROR_CODES.get(application.error_code)
-    if application.reissued:
-        return
-    if given is Input.NOT_SENT or (info is not None and info.maintenance):
-        application.payment.attempts = max(0, application.payment.attempts - 1)
-
-
-def _say_received(notice: Notice, receipt: Receipt, source: str) -> Mapping[str, Fact]:
-    """Log what became of a notice; returns what spans may tell of it."""
-    facts: dict[str, Fact] = {
-        "notification": receipt.notification_id,
-        "status": notice.status.value,
-        "verdict": receipt.verdict.value,
-        "repeat": receipt.repeat,
-        "payment": receipt.payment_id,
-        "application": receipt.application_id,
-    }
-    log.info(
-        "Notice %d (%s): %s%s",
-        receipt.notification_id,
-        notice.status.value,
-        receipt.verdict.value,
-        ", a repeat" if receipt.repeat else "",
-        extra=said(Action.RECEIVE, source=source, **facts),
-    )
-    return facts
-
-
-def _resolved(review: Review, resolution: Resolution, by: str, note: str) -> None:
-    review.resolved_at, review.resolution = now(), resolution
-    review.by, review.note = by[:100], note[:2000]

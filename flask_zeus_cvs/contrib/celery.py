@@ -22,9 +22,10 @@ from celery import Celery  # type: ignore[import-untyped]
 from celery.signals import worker_process_shutdown  # type: ignore[import-untyped]
 from flask import Flask
 
+from flask_zeus_cvs.deadlines import Sweep
 from flask_zeus_cvs.exceptions import ConfigurationError
 from flask_zeus_cvs.outbox import Summary
-from flask_zeus_cvs.payments import Payments, Sweep, payments_of
+from flask_zeus_cvs.payments import Payments, payments_of
 
 #: The tasks, under the names by which a shop routes, schedules and watches them.
 DELIVER_EVENT, DELIVER_DUE, EXPIRE = "zeus_cvs.deliver_event", "zeus_cvs.deliver_due", "zeus_cvs.expire"

@@ -16,9 +16,10 @@ from werkzeug.exceptions import HTTPException
 
 from flask_zeus_cvs.clock import now
 from flask_zeus_cvs.exceptions import UnreadableNotice, ZeusCVSError
-from flask_zeus_cvs.payments import MAX_RAW, payments_of
+from flask_zeus_cvs.payments import payments_of
 from flask_zeus_cvs.probe import ANSWER, QUESTION, Seen, may_ask
 from flask_zeus_cvs.protocol.messages import Notice
+from flask_zeus_cvs.receiving import MAX_RAW
 from flask_zeus_cvs.settings import Settings
 from flask_zeus_cvs.telemetry import Action, said
 from flask_zeus_cvs.web.guard import Caller, Refusal, refusal, shown

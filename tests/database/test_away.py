@@ -193,7 +193,7 @@ def test_a_notice_whose_commit_breaks_is_stored_all_the_same(
 ) -> None:
     """A notice finds what it has stored already, so its commit is tried again: 200, and applied once."""
     uri = shop.db.engine.url.render_as_string(hide_password=False)
-    take = shop.payments._take
+    take = shop.payments._receiving._take
     cuts: list[int] = []
 
     def take_and_be_cut(ledger: Ledger, *args: Any) -> Any:
@@ -201,7 +201,7 @@ def test_a_notice_whose_commit_breaks_is_stored_all_the_same(
             sa.event.listen(ledger.connection, "commit", lambda _: cuts.append(server.cut(uri)))
         return take(ledger, *args)
 
-    monkeypatch.setattr(shop.payments, "_take", take_and_be_cut)
+    monkeypatch.setattr(shop.payments._receiving, "_take", take_and_be_cut)
     assert call(shop) == 200
     assert len(cuts) == 1
     assert [each.state for each in shop.all(Application)] == [State.RECEIVED]

@@ -16,7 +16,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from flask_zeus_cvs import PendingWorkError, State
 from flask_zeus_cvs.models import Notification, Review, ReviewReason, Verdict
-from flask_zeus_cvs.payments import MAX_RAW, Payments
+from flask_zeus_cvs.payments import Payments
+from flask_zeus_cvs.receiving import MAX_RAW
 from tests.conftest import Shop, ShopMaker
 from tests.visitors import Zeus
 

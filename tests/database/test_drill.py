@@ -19,14 +19,16 @@ from flask import Flask, Response, has_request_context, redirect, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as BaseResponse
 
-from flask_zeus_cvs import EventKind, State, payments
+from flask_zeus_cvs import EventKind, State, moves
 from flask_zeus_cvs.clock import now
+from flask_zeus_cvs.deadlines import Deadlines
 from flask_zeus_cvs.drill import is_running
 from flask_zeus_cvs.drill.databases import Choice, copied_options
 from flask_zeus_cvs.drill.stage import set_up
 from flask_zeus_cvs.ledger import Ledger
 from flask_zeus_cvs.lifecycle import TABLE, Cell, Input
 from flask_zeus_cvs.models import Payment
+from flask_zeus_cvs.moves import Moves
 from flask_zeus_cvs.outbox import Outbox
 from flask_zeus_cvs.payments import payments_of
 from flask_zeus_cvs.protocol.codes import Status
@@ -219,7 +221,7 @@ def test_a_result_page_without_the_numbers_is_told(shop: Shop) -> None:
 def test_our_own_mistakes_are_not_blamed_on_the_shop(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the table of moves wrong, the drill would see it, for it does not ask the table."""
     wrong = {**TABLE, (State.RECEIVED, Input.NOTICE_06): Cell()}
-    monkeypatch.setattr(payments, "TABLE", MappingProxyType(wrong))
+    monkeypatch.setattr(moves, "TABLE", MappingProxyType(wrong))
     shop.connect()
     result = shop.drill()
     assert result.exit_code == 1
@@ -229,7 +231,7 @@ def test_our_own_mistakes_are_not_blamed_on_the_shop(shop: Shop, monkeypatch: py
 
 def test_ends_that_are_not_told_are_noticed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were payment_expired never told, a shop would keep goods for nobody."""
-    monkeypatch.setattr(payments.Payments, "_expiry_is_news", lambda *_: False)
+    monkeypatch.setattr(Moves, "_expiry_is_news", lambda *_: False)
     shop.connect()
     result = shop.drill()
     assert result.exit_code == 1
@@ -238,14 +240,14 @@ def test_ends_that_are_not_told_are_noticed(shop: Shop, monkeypatch: pytest.Monk
 
 def test_reminders_without_end_are_noticed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A customer is reminded once."""
-    real = payments.Payments._remind
+    real = Deadlines._remind
 
-    def remind_and_forget(self: payments.Payments, ledger: Ledger, application_id: int) -> bool:
+    def remind_and_forget(self: Deadlines, ledger: Ledger, application_id: int) -> bool:
         reminded = real(self, ledger, application_id)
         ledger.lock_of(application_id).reminded_at = None
         return reminded
 
-    monkeypatch.setattr(payments.Payments, "_remind", remind_and_forget)
+    monkeypatch.setattr(Deadlines, "_remind", remind_and_forget)
     shop.connect()
     result = shop.drill(payments=8)
     assert result.exit_code == 1

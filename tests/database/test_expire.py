@@ -8,9 +8,9 @@ import pytest
 import time_machine
 
 from flask_zeus_cvs import State
+from flask_zeus_cvs.deadlines import Sweep
 from flask_zeus_cvs.exceptions import Unanswered
 from flask_zeus_cvs.models import Application, Event
-from flask_zeus_cvs.payments import Sweep
 from tests.conftest import Shop
 from tests.database.test_receive import kinds, notice
 

@@ -21,6 +21,7 @@ from flask_zeus_cvs import (
     payment_received,
 )
 from flask_zeus_cvs import ledger as module
+from flask_zeus_cvs.deadlines import Sweep
 from flask_zeus_cvs.exceptions import NotSent, Unanswered
 from flask_zeus_cvs.ledger import Ledger
 from flask_zeus_cvs.models import (
@@ -35,7 +36,7 @@ from flask_zeus_cvs.models import (
     Verdict,
 )
 from flask_zeus_cvs.outbox import Summary
-from flask_zeus_cvs.payments import Obstacle, Sweep
+from flask_zeus_cvs.payments import Obstacle
 from tests.conftest import Shop, ShopMaker, accepted
 from tests.database.test_expire import MIDNIGHT, START, accepted_until
 from tests.database.test_outbox import later
@@ -239,7 +240,7 @@ def test_the_sweep_does_not_look_at_what_is_paid(shop: Shop) -> None:
         shop.awaiting(expires_at=START + timedelta(hours=1))
         shop.zeus.receive(notice("04"))
         clock.shift(timedelta(days=1))
-        found = shop.payments._run_out()
+        found = shop.payments._deadlines._run_out()
         assert shop.payments._database.read(lambda session: session.scalars(found).all()) == []
 
 
@@ -325,7 +326,7 @@ def test_the_sweep_finds_what_still_waits(shop: Shop, monkeypatch: pytest.Monkey
     payment, _ = shop.awaiting()
     with monkeypatch.context() as early:
         early.setattr(Ledger, "lock_for_notice", lambda *_: (None, None))
-        early.setattr(shop.payments, "_look_again", lambda order_no: None)
+        early.setattr(shop.payments._receiving, "look_again", lambda order_no: None)
         shop.zeus.receive(notice("04"))
     assert shop.all(Notification)[0].verdict is Verdict.WAITING
     shop.zeus.expire()
@@ -510,7 +511,7 @@ def test_the_log_calls_a_person_once(shop: Shop, caplog: pytest.LogCaptureFixtur
     """A transaction that was run again has said nothing the first time."""
     shop.awaiting()
     runs: list[int] = []
-    take = shop.payments._take
+    take = shop.payments._receiving._take
 
     def losing(*args: Any) -> Any:
         receipt = take(*args)
@@ -519,7 +520,7 @@ def test_the_log_calls_a_person_once(shop: Shop, caplog: pytest.LogCaptureFixtur
             raise sa.exc.IntegrityError("insert", {}, ConnectionError("lost a race"))
         return receipt
 
-    shop.payments._take = losing  # type: ignore[assignment,method-assign]
+    shop.payments._receiving._take = losing  # type: ignore[assignment,method-assign]
     shop.zeus.receive(notice("04", money=1))
     assert len(runs) == 2
     assert caplog.text.count("A person must look: wrong_amount") == 1

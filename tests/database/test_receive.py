@@ -579,7 +579,7 @@ def test_it_fails_loudly_when_the_database_is_away(
     def away(*args: Any, **kwargs: Any) -> Any:
         raise sa.exc.OperationalError("select 1", {}, ConnectionError("away"))
 
-    monkeypatch.setattr(shop.payments, "_take", away)
+    monkeypatch.setattr(shop.payments._receiving, "_take", away)
     with pytest.raises(sa.exc.OperationalError):
         shop.zeus.receive(notice("04"))
     monkeypatch.undo()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flask_zeus_cvs.payments import MAX_RAW
+from flask_zeus_cvs.receiving import MAX_RAW
 from tests.conftest import CLIENT_IP
 from tests.wire.sites import Site, serving
 
