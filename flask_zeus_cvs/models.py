@@ -379,6 +379,7 @@ class Notification(Base):
     raw: Mapped[bytes] = mapped_column(sa.LargeBinary(16 * 1024))
     #: ``callback``, or ``file:`` and the name of the list from which it was made up for.
     source: Mapped[str] = mapped_column(sa.String(SOURCE_LENGTH), default="callback")
+    #: How often it came; a call that met an outage may count twice if it was not the only one.
     times: Mapped[int] = mapped_column(default=1)
     first_at: Mapped[datetime] = mapped_column(default=now)
     last_at: Mapped[datetime] = mapped_column(default=now)

@@ -119,21 +119,28 @@ def judge(evidence: Evidence) -> list[Finding]:
 
 
 def notices_are_kept_once(evidence: Evidence) -> Iterator[Finding]:
-    """Every notice answered 200 is there once, and was counted as often as it was answered at least."""
+    """Every notice answered 200 is there once, and was counted as often as it was answered at least.
+
+    A call that meets an outage is counted twice, if another call of the same notice comes before it is known what became
+    of its commit.
+    """
     rows: dict[object, list[Kept]] = defaultdict(list)
     for row in evidence.kept:
         rows[row.key].append(row)
     calls = Counter(sent.message for sent in evidence.sent)
     stored = Counter(sent.message for sent in evidence.sent if sent.outcome == "200")
+    broken = Counter(
+        sent.message for sent in evidence.sent if any(_within(sent, outage) for outage in evidence.outages)
+    )
     for message in evidence.messages:
-        yield from _kept_once(
-            message, rows.pop(message.key, []), calls[message.number], stored[message.number]
-        )
+        sent = calls[message.number]
+        most = sent + broken[message.number] if sent > 1 else sent
+        yield from _kept_once(message, rows.pop(message.key, []), sent, stored[message.number], most)
     for strange in rows:
         yield Finding(WRONG, f"notice {strange} is kept, and nobody sent it")
 
 
-def _kept_once(message: Message, rows: list[Kept], calls: int, stored: int) -> Iterator[Finding]:
+def _kept_once(message: Message, rows: list[Kept], calls: int, stored: int, most: int) -> Iterator[Finding]:
     name = f"notice {message.key}"
     times = sum(row.times for row in rows)
     if not stored:
@@ -144,7 +151,7 @@ def _kept_once(message: Message, rows: list[Kept], calls: int, stored: int) -> I
         yield Finding(LOST, f"{name} was answered 200 {stored} times, and {times} are counted")
     if len(rows) > 1:
         yield Finding(DOUBLED, f"{name} is kept {len(rows)} times")
-    if times > calls:
+    if times > most:
         yield Finding(DOUBLED, f"{name} was sent {calls} times, and {times} are counted")
 
 

@@ -100,6 +100,18 @@ def test_a_notice_counted_too_often_is_found() -> None:
     assert kinds(kept=[replace(HONEST.kept[0], times=2)]) == {DOUBLED}
 
 
+def test_a_call_that_met_an_outage_may_count_twice() -> None:
+    """If it was not the only call of its notice; and at no other time."""
+    again = [*HONEST.sent, Sent(0, 20.0, 20.5, "200")]
+    outage = [Outage("freeze", 19.0, 21.0)]
+    kept = [replace(HONEST.kept[0], times=3)]
+    assert not kinds(sent=again, kept=kept, outages=outage)
+    assert kinds(sent=again, kept=kept) == {DOUBLED}
+    assert kinds(sent=again, kept=[replace(HONEST.kept[0], times=4)], outages=outage) == {DOUBLED}
+    once = [Sent(0, 20.0, 20.5, "200")]
+    assert DOUBLED in kinds(sent=once, kept=[replace(HONEST.kept[0], times=2)], outages=outage)
+
+
 def test_a_notice_that_nobody_sent_is_found() -> None:
     """A row that no message accounts for."""
     assert kinds(kept=[*HONEST.kept, Kept(2, "0002-a", "", "04", AMOUNT, times=1)]) == {WRONG}
