@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -244,3 +245,39 @@ def sqlite_shop(make_shop: ShopMaker) -> Shop:
 def tables() -> list[str]:
     """The names of our tables."""
     return sorted(Base.metadata.tables)
+
+
+@pytest.fixture
+def counted(shop: Shop) -> sa.Table:
+    """A table of the shop's own, in which its subscribers write."""
+    table = sa.Table(
+        "counted",
+        shop.db.metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("event_id", sa.Integer, nullable=False),
+    )
+    shop.db.create_all()
+    return table
+
+
+def all_at_once(shop: Shop, works: Sequence[Callable[[], object]]) -> list[BaseException]:
+    """Run each in a thread and an app context of its own, from the same moment on; returns what they raised."""
+    start = threading.Barrier(len(works))
+    raised: list[BaseException] = []
+
+    def run(work: Callable[[], object]) -> None:
+        try:
+            with shop.app.app_context():
+                start.wait(10)
+                work()
+        except BaseException as error:
+            raised.append(error)
+
+    shop.db.session.remove()
+    threads = [threading.Thread(target=run, args=[work]) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    return raised

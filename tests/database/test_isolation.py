@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from flask_zeus_cvs import EventData, EventKind, State, fulfillment_ready, payment_received
 from flask_zeus_cvs.exceptions import CreatedMeanwhile, NotPayable
 from flask_zeus_cvs.models import Application, Delivery, DeliveryState, Event, Notification, Payment
-from tests.conftest import Shop, ShopMaker, accepted
+from tests.conftest import Shop, ShopMaker, accepted, all_at_once
 from tests.database.test_receive import kinds, notice, reasons
 from tests.waiting import somebody_waits, until
 
@@ -67,42 +67,6 @@ def shop(make_shop: ShopMaker, request: pytest.FixtureRequest, level: Level) -> 
     uri = server.create()
     request.getfixturevalue("closing").callback(server.drop, uri)
     return make_shop(uri, engine=level.engine, DELIVERY="deferred")
-
-
-@pytest.fixture
-def counted(shop: Shop) -> sa.Table:
-    """A table of the shop's own, in which its subscribers write."""
-    table = sa.Table(
-        "counted",
-        shop.db.metadata,
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("event_id", sa.Integer, nullable=False),
-    )
-    shop.db.create_all()
-    return table
-
-
-def all_at_once(shop: Shop, works: Sequence[Callable[[], object]]) -> list[BaseException]:
-    """Run each in a thread and an app context of its own, from the same moment on; returns what they raised."""
-    start = threading.Barrier(len(works))
-    raised: list[BaseException] = []
-
-    def run(work: Callable[[], object]) -> None:
-        try:
-            with shop.app.app_context():
-                start.wait(10)
-                work()
-        except BaseException as error:
-            raised.append(error)
-
-    shop.db.session.remove()
-    threads = [threading.Thread(target=run, args=[work]) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
-    return raised
 
 
 def events_counted(shop: Shop, table: sa.Table) -> list[int]:

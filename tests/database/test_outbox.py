@@ -32,19 +32,6 @@ from tests.database.test_receive import notice
 from tests.waiting import until
 
 
-@pytest.fixture
-def counted(shop: Shop) -> sa.Table:
-    """A table of the shop's own, in which its subscribers write."""
-    table = sa.Table(
-        "counted",
-        shop.db.metadata,
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("event_id", sa.Integer, nullable=False),
-    )
-    shop.db.create_all()
-    return table
-
-
 def rows(shop: Shop, table: sa.Table) -> int:
     shop.db.session.rollback()
     return shop.db.session.scalar(sa.select(sa.func.count()).select_from(table)) or 0

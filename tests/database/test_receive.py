@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 from datetime import date
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from flask_zeus_cvs.exceptions import Unanswered
 from flask_zeus_cvs.lifecycle import NOTICES, STATES, TABLE, events
 from flask_zeus_cvs.models import Application, Event, Notification, Payment, Review, Verdict
 from flask_zeus_cvs.protocol.messages import ApplicationRequest
-from tests.conftest import Shop, ShopMaker, accepted
+from tests.conftest import Shop, ShopMaker, accepted, all_at_once
 
 
 def notice(status: str, order_no: str = "0001-1", money: int | None = 3000, **more: str) -> bytes:
@@ -487,25 +487,8 @@ def test_eight_workers_with_one_notice(make_shop: ShopMaker, database_uri: str) 
     """Law 6: the same 04 from eight threads at once is one notification, eight times, and one shipment."""
     shop = make_shop(database_uri, DELIVERY="deferred")
     shop.awaiting()
-    shop.db.session.remove()
-    start = threading.Barrier(8)
-    faults: list[BaseException] = []
-
-    def call(raw: bytes) -> None:
-        try:
-            with shop.app.app_context():
-                start.wait(10)
-                shop.zeus.receive(raw)
-        except BaseException as error:
-            faults.append(error)
-
-    for raws in ([notice("04")] * 8, [notice("04", "9999-9")] * 8):
-        threads = [threading.Thread(target=call, args=[raw]) for raw in raws]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-    assert faults == []
+    for raw in (notice("04"), notice("04", "9999-9")):
+        assert all_at_once(shop, [partial(shop.zeus.receive, raw)] * 8) == []
     assert [row.times for row in shop.all(Notification)] == [8, 8]
     assert kinds(shop).count(EventKind.FULFILLMENT_READY) == 1
     assert reasons(shop) == ["unknown_order"]
@@ -514,25 +497,9 @@ def test_eight_workers_with_one_notice(make_shop: ShopMaker, database_uri: str) 
 def test_distinct_notices_of_one_payment_at_once(make_shop: ShopMaker, database_uri: str) -> None:
     """04, 05, 01 and their repeats from many threads end as the table says for every order: confirmed."""
     shop = make_shop(database_uri, DELIVERY="deferred")
-    _payment, _ = shop.awaiting()
-    shop.db.session.remove()
-    start = threading.Barrier(9)
-    faults: list[BaseException] = []
-
-    def call(raw: bytes) -> None:
-        try:
-            with shop.app.app_context():
-                start.wait(10)
-                shop.zeus.receive(raw)
-        except BaseException as error:
-            faults.append(error)
-
-    threads = [threading.Thread(target=call, args=[notice(status)]) for status in ("01", "04", "05") * 3]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert faults == []
+    shop.awaiting()
+    works = [partial(shop.zeus.receive, notice(status)) for status in ("01", "04", "05") * 3]
+    assert all_at_once(shop, works) == []
     assert shop.all(Application)[0].state is State.CONFIRMED
     assert sorted(row.times for row in shop.all(Notification)) == [3, 3, 3]
     assert kinds(shop).count(EventKind.FULFILLMENT_READY) == 1
