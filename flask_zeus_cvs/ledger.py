@@ -49,6 +49,7 @@ class Ledger:
         self._payments: dict[int, _Account] = {}
         self._afterwards: list[Callable[[], object]] = []
         self._is_postgresql = connection.dialect.name == "postgresql"
+        #: Elsewhere the connection or the server bounds each wait already.
         self._is_bounded = not self._is_postgresql
 
     # --- reading ---------------------------------------------------------------------------------
@@ -275,7 +276,8 @@ class Ledger:
         return row
 
     def _bound(self) -> None:
-        """Bound how long this transaction waits for others' locks, unless the lock on a payment has done so."""
+        """Bound how long this transaction waits for others' locks: before anything that may wait, but for the lock on a
+        payment, which brings its own bound."""
         if not self._is_bounded:
             self._is_bounded = True
             self.connection.execute(WAIT_NO_LONGER)
@@ -288,7 +290,11 @@ class Ledger:
         return [self._known(model, row) for row in self.connection.execute(statement, values)]
 
     def _known(self, model: type[M], row: Sequence[Any]) -> M:
-        """Make an instance of a row, as a session would, but in none; the same for the same row."""
+        """Make an instance of a row, as a session would, but in none.
+
+        A row that was read before is the instance of that time, with what has been changed of it since; `get` and the
+        lock on a payment let go of it first.
+        """
         known = self._read.get((model, row[0]))
         if known is not None:
             return cast(M, known)
