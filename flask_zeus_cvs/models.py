@@ -327,7 +327,7 @@ class Application(Base):
     parameter: Mapped[str] = mapped_column(sa.String(12), default="")
     test: Mapped[bool] = mapped_column(default=False)
     #: Made on ZEUS's screen and not by us: it counts as no attempt.
-    reissued: Mapped[bool] = mapped_column(default=False)
+    reissued: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     customer: Mapped[Customer] = composite(
         mapped_column("customer_name", sa.String(40)),
         mapped_column("customer_phone", sa.String(11)),
@@ -447,7 +447,7 @@ class Delivery(Base):
     #: The kind of the last error and where it was raised; never its message, which may hold personal data.
     last_error: Mapped[str] = mapped_column(sa.String(255), default="")
     #: Who had it tried again or dismissed, as they named themselves.
-    decided_by: Mapped[str] = mapped_column(sa.String(100), default="")
+    decided_by: Mapped[str] = mapped_column(sa.String(100), default="", server_default="")
 
     event: Mapped[Event] = relationship(
         back_populates="deliveries", primaryjoin=lambda: foreign(Delivery.event_id) == Event.id
