@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -222,7 +224,7 @@ def test_the_worker_logs_what_the_page_shows(shop: Shop, celery: Celery) -> None
     Receiver(shop)
     receive(shop, "04")
     deliver_with(celery, shop.app)
-    (event,) = events(shop, EventKind.PAYMENT_RECEIVED)
+    event = events(shop, EventKind.PAYMENT_RECEIVED)[0]
     shown = re.fullmatch(r"Task (\S+)\[\S+\] succeeded in [\d.]+s: (.*)\n", LOGGED)
     assert shown is not None
     assert celery.tasks[shown[1]].apply((event,)).get() == ast.literal_eval(shown[2])
