@@ -16,7 +16,15 @@ from typing import Annotated, Any, ClassVar
 
 import sqlalchemy as sa
 from flask import current_app, has_request_context, url_for
-from sqlalchemy.orm import DeclarativeBase, Mapped, composite, foreign, mapped_column, relationship
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    composite,
+    foreign,
+    mapped_column,
+    object_session,
+    relationship,
+)
 
 from flask_zeus_cvs.clock import JST, now
 from flask_zeus_cvs.customer import Customer
@@ -293,6 +301,8 @@ class Payment(Base):
         return _url("zeus_cvs.result", self.token)
 
     def __repr__(self) -> str:
+        if object_session(self) is None:  # there is nobody to ask for what is not loaded
+            return f"<Payment {vars(self).get('id')}>"
         return f"<Payment {self.id} {self.reference!r} {self.amount} yen>"
 
 
