@@ -40,6 +40,7 @@ check: .venv/check-installed
 	$(PY) -m ruff check $(CODE)
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m mypy --strict
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright --pythonpath $(PY)
 	$(PY) -m pytest -q tests/test_layers.py
 
 texts: .venv/test-installed

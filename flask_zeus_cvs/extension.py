@@ -195,7 +195,7 @@ class ZeusCVS:
 
 def _pages(settings: Settings) -> Blueprint:
     blueprint = web.views.make_blueprint(settings)
-    blueprint.jinja_loader = web.originals.loader()
+    blueprint.jinja_loader = web.originals.loader()  # pyright: ignore[reportAttributeAccessIssue]  # may be set
     return blueprint
 
 

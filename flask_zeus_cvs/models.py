@@ -190,7 +190,8 @@ def copy_tables(metadata: sa.MetaData) -> None:
                     column.type = column.type.impl_instance
 
 
-def _named(table: sa.Table) -> list[sa.Constraint | sa.Index]:
+def _named(table: sa.Table) -> list[Any]:
+    """The constraints and indexes, whose names are typed more narrowly than what may be put there."""
     return [*table.constraints, *table.indexes]
 
 

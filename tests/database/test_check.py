@@ -16,6 +16,8 @@ import sqlalchemy as sa
 import time_machine
 from click.testing import Result
 from requests.adapters import HTTPAdapter
+from sqlalchemy.event import listen
+from sqlalchemy.exc import OperationalError
 
 from flask_zeus_cvs import (
     State,
@@ -208,7 +210,7 @@ def test_an_sqlite_that_is_not_fit(good: Callable[..., Shop], code: str, pragma:
     shop = good(DELIVERY="deferred")  # no thread that holds a connection
     shop.db.session.remove()
     shop.db.engine.dispose()
-    sa.event.listen(shop.db.engine, "connect", lambda dbapi, _: dbapi.execute(f"PRAGMA {pragma}").close())
+    listen(shop.db.engine, "connect", lambda dbapi, _: dbapi.execute(f"PRAGMA {pragma}").close())
     assert set(found(shop)) == {code, "callback.not_asked"}
 
 
@@ -255,7 +257,7 @@ def test_a_database_that_is_away(good: Callable[..., Shop], monkeypatch: pytest.
     shop = good(DELIVERY="inline")
 
     def refuse(*args: Any, **more: Any) -> Any:
-        raise sa.exc.OperationalError("SELECT 1", {}, ConnectionRefusedError("secret"))
+        raise OperationalError("SELECT 1", {}, ConnectionRefusedError("secret"))
 
     monkeypatch.setattr(shop.payments.database, "read", refuse)
     seen = found(shop)

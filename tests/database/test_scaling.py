@@ -69,8 +69,8 @@ def _narrow(metadata: sa.MetaData) -> None:
         for column in table.columns:
             if isinstance(column.type, sa.BigInteger):
                 column.type = sa.Integer()
-    for name, column, target in GONE:
-        key = sa.ForeignKeyConstraint([column], [f"{target}.id"], name=f"fk_{name}_{column}")
+    for name, link, target in GONE:
+        key = sa.ForeignKeyConstraint([link], [f"{target}.id"], name=f"fk_{name}_{link}")
         metadata.tables[name].append_constraint(key)
 
 
