@@ -54,4 +54,5 @@ toc_object_entries_show_parents = "hide"
 nitpick_ignore_regex = [
     ("py:.*", r"(?!flask_zeus_cvs).*"),
     ("py:.*", r"flask_zeus_cvs\..*\._\w+"),
+    ("py:.*", r"flask_zeus_cvs\.simulator\.(gateway|notices|script)\.\w+"),
 ]

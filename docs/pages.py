@@ -15,8 +15,10 @@ from typing import Any
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.project import Project
 from sphinx.transforms import SphinxTransform
+from sphinx.util.nodes import make_refnode
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -178,6 +180,24 @@ def _toctree(caption: str, pages: list[str]) -> str:
     return "\n\n" + "\n".join(["```{toctree}", *options, "", *pages, "```"]) + "\n"
 
 
+# --- names in docstrings ----------------------------------------------------------------------------------
+
+
+def _find_name(
+    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, shown: nodes.Element
+) -> nodes.Element | None:
+    """Lead a name to the only documented one that ends so: docstrings say ``Payment``, from wherever it is imported."""
+    if node["refdomain"] != "py":
+        return None
+    domain = env.domains.python_domain
+    name = "." + node["reftarget"].rpartition(".")[2]
+    found = [each for each in domain.objects if each.endswith(name)]
+    if len(found) != 1:
+        return None
+    place = domain.objects[found[0]]
+    return make_refnode(app.builder, node["refdoc"], place.docname, place.node_id, [shown], found[0])
+
+
 # --- the other language ---------------------------------------------------------------------------------
 
 
@@ -202,4 +222,5 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", _find_pages)
     app.connect("builder-inited", _write_example)
     app.connect("source-read", _add_contents)
+    app.connect("missing-reference", _find_name)
     app.connect("html-page-context", _add_language)
