@@ -6,7 +6,7 @@ PY := .venv/bin/python
 CODE := flask_zeus_cvs example_shop tests docs/conf.py docs/pages.py
 SPHINX := $(PY) -m sphinx -q -E -W --keep-going -n -c docs
 
-.PHONY: help demo test torture fuzz bench texts screenshots docs check wheel clean
+.PHONY: help demo test torture fuzz bench texts screenshots figures docs check wheel clean
 help:
 	@echo "make demo     run the example shop and the sandbox   (PORT=5000 SANDBOX_PORT=5001)"
 	@echo "make test     run all tests                          (ARGS='-k lawson' for some of them)"
@@ -16,6 +16,7 @@ help:
 	@echo "              or ARGS=all (each table that has a goal), plans (ten million rows), checkout, imports, sandbox"
 	@echo "make texts    gather the customer's texts, bring the translations up to date"
 	@echo "make screenshots   take a picture of every page of the customer's (ARGS='--only lawson', ARGS=--papers)"
+	@echo "make figures  draw the states and print the tables of docs/19-how-it-works.md from the code"
 	@echo "make docs     build the documentation, English and Japanese, into build/docs/"
 	@echo "make check    lint, formatting, types, and who imports whom"
 	@echo "make wheel    build the package into dist/"
@@ -48,6 +49,9 @@ texts: .venv/test-installed
 
 screenshots: .venv/test-installed
 	@$(PY) -m tests.screenshots $(ARGS)
+
+figures: .venv/test-installed
+	@$(PY) -m tests.figures
 
 docs: .venv/docs-installed
 	$(SPHINX) -D language=en -d build/docs/.cache/en docs build/docs/en

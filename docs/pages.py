@@ -115,6 +115,25 @@ def _page_of(path: Path, here: str) -> str | None:
     return f"../en/{path.stem}.html" if untranslated else None
 
 
+class Lines(SphinxTransform):
+    """Join lines of Japanese, which a browser would otherwise set a space between."""
+
+    default_priority = 410
+
+    def apply(self, **kwargs: Any) -> None:  # noqa: ARG002
+        """Remove each line end that has a Japanese character on both sides."""
+        for text in list(self.document.findall(nodes.Text)):
+            siblings = text.parent.children
+            place = siblings.index(text)
+            before = siblings[place - 1].astext() if place else ""
+            after = siblings[place + 1].astext() if place + 1 < len(siblings) else ""
+            if text == "\n" and _JAPANESE.match(before[-1:]) and _JAPANESE.match(after[:1]):
+                text.parent.remove(text)
+
+
+_JAPANESE = re.compile("[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]")
+
+
 # --- the example's sources, on one page ---------------------------------------------------------------
 
 
@@ -155,7 +174,9 @@ def _write_example(app: Sphinx) -> None:
                     "",
                 ]
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text("\n".join(text), "utf-8")
+    new = page.with_suffix(f".{os.getpid()}")
+    new.write_text("\n".join(text), "utf-8")
+    new.replace(page)  # whole at any time: another build may be reading it
 
 
 # --- the order of the pages -----------------------------------------------------------------------------
@@ -219,6 +240,7 @@ def _add_language(app: Sphinx, pagename: str, _template: str, context: dict[str,
 def setup(app: Sphinx) -> None:
     """Have one site built of the folder that was given, in the language that was given."""
     app.add_transform(Links)
+    app.add_transform(Lines)
     app.connect("builder-inited", _find_pages)
     app.connect("builder-inited", _write_example)
     app.connect("source-read", _add_contents)

@@ -18,18 +18,18 @@ FIGURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "states.svg"
 #: Column and row of each state.
 PLACES: dict[State, tuple[int, int]] = {
     State.DECLINED: (0, 0),
-    State.FAILED: (1, 0),
-    State.EXPIRED: (2, 0),
-    State.CANCELLED: (4, 0),
-    State.SUBMITTING: (1, 1),
-    State.AWAITING_PAYMENT: (2, 1),
-    State.RECEIVED: (3, 1),
-    State.CONFIRMED: (4, 1),
+    State.EXPIRED: (1, 0),
+    State.CANCELLED: (3, 0),
+    State.SUBMITTING: (0, 1),
+    State.AWAITING_PAYMENT: (1, 1),
+    State.RECEIVED: (2, 1),
+    State.CONFIRMED: (3, 1),
+    State.FAILED: (0, 2),
     State.UNKNOWN: (1, 2),
     State.SUPERSEDED: (2, 2),
     State.RECEIVED_AFTER_CANCEL: (3, 2),
-    State.CONFIRMED_AFTER_CANCEL: (4, 2),
-    State.CANCELLED_AFTER_CANCEL: (3, 3),
+    State.CANCELLED_AFTER_CANCEL: (2, 3),
+    State.CONFIRMED_AFTER_CANCEL: (3, 3),
 }
 #: The ordinary course: which inputs are drawn at which state. A state that is late or lost has the tables.
 COURSE: dict[State, tuple[Input, ...]] = {
@@ -43,7 +43,7 @@ COURSE: dict[State, tuple[Input, ...]] = {
 }
 OURS = tuple(each for each in Input if each not in NOTICES)
 
-_STEP_X, _STEP_Y, _WIDE, _HIGH, _EDGE = 260, 112, 172, 44, 24
+_STEP_X, _STEP_Y, _WIDE, _HIGH, _EDGE = 272, 112, 172, 46, 16
 _STYLE = """
   svg { color-scheme: light dark; --paper: #ffffff; --ink: #1f2328; --soft: #57606a; --fill: #f4f6f8; }
   @media (prefers-color-scheme: dark) { svg { --paper: #131416; --ink: #e6edf3; --soft: #9da7b1; --fill: #22262b; } }
@@ -51,7 +51,7 @@ _STYLE = """
   rect.state { fill: var(--fill); stroke: var(--ink); }
   rect.live { stroke-dasharray: 6 4; }
   rect.money { stroke-width: 4; }
-  text { font: 14px ui-monospace, monospace; fill: var(--ink); text-anchor: middle; dominant-baseline: central; }
+  text { font: 16px ui-monospace, monospace; fill: var(--ink); text-anchor: middle; dominant-baseline: central; }
   text.label { fill: var(--soft); stroke: var(--paper); stroke-width: 6px; paint-order: stroke; }
   path { stroke: var(--soft); stroke-width: 1.5; fill: none; }
   marker path { fill: var(--soft); stroke: none; }
