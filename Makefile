@@ -3,9 +3,10 @@
 SHELL := /bin/sh
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 PY := .venv/bin/python
-CODE := flask_zeus_cvs example_shop tests
+CODE := flask_zeus_cvs example_shop tests docs/conf.py docs/pages.py
+SPHINX := $(PY) -m sphinx -q -E -W --keep-going -n -c docs
 
-.PHONY: help demo test torture fuzz bench texts screenshots check wheel clean
+.PHONY: help demo test torture fuzz bench texts screenshots figures docs check wheel clean
 help:
 	@echo "make demo     run the example shop and the sandbox   (PORT=5000 SANDBOX_PORT=5001)"
 	@echo "make test     run all tests                          (ARGS='-k lawson' for some of them)"
@@ -15,6 +16,8 @@ help:
 	@echo "              or ARGS=all (each table that has a goal), plans (ten million rows), checkout, imports, sandbox"
 	@echo "make texts    gather the customer's texts, bring the translations up to date"
 	@echo "make screenshots   take a picture of every page of the customer's (ARGS='--only lawson', ARGS=--papers)"
+	@echo "make figures  draw the states and print the tables of docs/19-how-it-works.md from the code"
+	@echo "make docs     build the documentation, English and Japanese, into build/docs/"
 	@echo "make check    lint, formatting, types, and who imports whom"
 	@echo "make wheel    build the package into dist/"
 	@echo "make clean    remove .venv and what was built"
@@ -38,6 +41,7 @@ check: .venv/check-installed
 	$(PY) -m ruff check $(CODE)
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m mypy --strict
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright --pythonpath $(PY)
 	$(PY) -m pytest -q tests/test_layers.py
 
 texts: .venv/test-installed
@@ -45,6 +49,14 @@ texts: .venv/test-installed
 
 screenshots: .venv/test-installed
 	@$(PY) -m tests.screenshots $(ARGS)
+
+figures: .venv/test-installed
+	@$(PY) -m tests.figures
+
+docs: .venv/docs-installed
+	$(SPHINX) -D language=en -d build/docs/.cache/en docs build/docs/en
+	$(SPHINX) -D language=ja -d build/docs/.cache/ja docs/ja build/docs/ja
+	@echo "Now open build/docs/en/index.html or build/docs/ja/index.html"
 
 wheel: .venv/test-installed
 	$(PY) -m build

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.event import contains, listen
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from flask_zeus_cvs.exceptions import ConfigurationError, DatabaseAway, PendingWorkError
@@ -96,7 +97,7 @@ class Database:
             )
             self._engine = engine.execution_options(**own)
             self._engine.hide_parameters = True  # an error's text would quote the customer
-            sa.event.listen(engine, "do_connect", self._refuse_to_connect)
+            listen(engine, "do_connect", self._refuse_to_connect)
         return self._engine
 
     def _refuse_to_connect(self, *args: object) -> None:  # noqa: ARG002
@@ -315,8 +316,8 @@ class Database:
         if self.is_sqlite:
             watched.append((self._host_engine, "savepoint", savepoints))
         for target, event, listener in watched:
-            if not sa.event.contains(target, event, listener):
-                sa.event.listen(target, event, listener)
+            if not contains(target, event, listener):
+                listen(target, event, listener)
         self._watched = True
 
     def notice_fork(self) -> None:
@@ -424,7 +425,7 @@ def quoting_nothing() -> Iterator[None]:
     """Have database errors in the caller's transaction quote no parameters: they would name the customer."""
     try:
         yield
-    except sa.exc.StatementError as error:
+    except StatementError as error:
         error.hide_parameters = True
         raise
 

@@ -43,10 +43,10 @@ class ZeusCVS:
             self.init_app(app, db)
 
     def init_app(self, app: Flask, db: SQLAlchemy | None = None) -> None:
-        """Read the settings, add our tables to ``db.metadata``, and register blueprint and commands.
+        """Read the settings, add our tables to ``db.metadata``, and register blueprint and commands; asks no database.
 
         ``db`` defaults to the one given to `ZeusCVS`, else to ``app.extensions["sqlalchemy"]``. Raises
-        `ConfigurationError`, naming what is wrong and the cure.
+        `ConfigurationError`, naming what is wrong and the cure: also for a second call on the same app.
         """
         if EXTENSION in app.extensions:
             raise ConfigurationError(
@@ -74,10 +74,17 @@ class ZeusCVS:
         expires_at: datetime | None = None,
         once: bool = False,
     ) -> Payment:
-        """Add a payment to ``db.session`` and flush; the caller commits. See `Payments.create`.
+        """Add a payment to ``db.session`` and flush; the caller commits.
 
-        ``amount`` is in yen (200–299,999, else `InvalidAmount`), ``reference`` the shop's own order number,
-        ``expires_at`` aware.
+        ``amount``: yen, 200 to 299,999 (manual, 送信パラメータ一覧), else `InvalidAmount`. ``reference``: the shop's
+        own order number, 1 to 255 characters. ``customer`` fills the form in advance, and is not judged.
+        ``return_url``: a path of the shop with one leading slash, or a URL on ZEUS_CVS_RETURN_HOSTS.
+        ``sendpoint``: 50 bytes of letters, digits and some symbols, which ZEUS sends back with each notice.
+        ``expires_at``: aware; ends the offer for whoever has no slip by then. Each of these raises `InvalidField`.
+
+        ``once``: return the payment of this reference that was created so and has not ended, instead of a second
+        one. If that is for another amount it is closed, and a new one is made; `NotPayable` if its slip is out or it
+        holds money. `CreatedMeanwhile` at repeatable read, where the other one cannot be seen: roll back, call again.
         """
         return self._payments.create(
             amount=amount,
@@ -90,19 +97,41 @@ class ZeusCVS:
         )
 
     def find(self, reference: str) -> Payment | None:
-        """Return the newest payment of a reference, in ``db.session``, or None."""
+        """Return the newest payment of a reference (exactly that text), in ``db.session``; None if there is none."""
         return self._payments.find(reference)
 
     def close(self, payment: Payment) -> None:
-        """Take no further application; joins ``db.session``, the caller commits. See `Payments.close`."""
+        """Take no further application, in ``db.session``; the caller commits.
+
+        A slip that is out stays payable at the store: money that still comes is booked, ships nothing, and is a review.
+        Closing twice changes nothing. Raises `PendingWorkError` for a payment that is not in the database.
+        """
         self._payments.close(payment)
 
     def submit(self, payment: Payment, customer: Customer, store: Store | str) -> Application:
-        """Apply at ZEUS, as the checkout view does; commits by itself. See `Payments.submit`."""
+        """Apply at ZEUS for a slip, as the checkout view does; commits by itself, in transactions of its own.
+
+        ``customer`` is brought into the gateway's spelling first (half-width kana, hyphens and such); ``store`` is a
+        `Store` or its code. Takes up to ZEUS_CVS_CONNECT_TIMEOUT + ZEUS_CVS_READ_TIMEOUT seconds, 25 by default, in
+        which no database connection is held. Returns the application, detached, with what came of it: see its
+        ``state``, which is also where a failure of ZEUS's or of the network shows; none of these raises.
+
+        A second call while one is under way, being checked or paid returns that one, and sends nothing. Raises
+        `InvalidCustomer` (nothing was sent), `NotPayable`, and `PendingWorkError` if the payment is not committed yet
+        or, on SQLite, ``db.session`` has uncommitted writes.
+        """
         return self._payments.submit(payment, customer, store)
 
     def receive(self, raw: bytes) -> Receipt:
-        """Take one notice, as the callback does; commits by itself. See `Payments.receive`."""
+        """Take one notice, as the callback does; commits by itself, then has it delivered as ZEUS_CVS_DELIVERY says.
+
+        ``raw``: the bytes of the query string or the body as they came, in percent-encoded Shift_JIS (manual, CGIコール).
+        Whoever calls this vouches for the sender: no address is looked at. A repeat is counted, and changes nothing.
+        Answer ZEUS with 200 only after this has returned.
+
+        Raises `UnreadableNotice` once its bytes are kept and a review is open; `PendingWorkError` as `submit`;
+        `DatabaseAway` after 20 seconds, when nobody knows whether it is stored. After any other error it is not.
+        """
         return self._payments.receive(raw)
 
     def resolve(
@@ -114,24 +143,39 @@ class ZeusCVS:
         note: str = "",
         payment: Payment | None = None,
     ) -> Review:
-        """Close a review, or the one of an id, as a person decided; commits by itself. See `Payments.resolve`."""
+        """Close a review, or the one of an id, as a person decided; commits by itself, then has it delivered.
+
+        ``resolution``: ``received``, ``confirmed``, ``cancelled`` or ``ignored``; another word is a `ValueError`. ``by``
+        names the person, at most 100 characters, and ``note`` says why, at most 2,000. ``payment`` tells whose a notice
+        is that matched none. The first decision stands: resolving twice changes nothing. Returns the review, detached.
+
+        Raises `UnknownReview`; `NotResolvable` if the decision needs a payment or an application and there is none;
+        `PendingWorkError` as `submit`.
+        """
         review_id = review if isinstance(review, int) else review.id
         return self._payments.resolve(review_id, resolution, by=by, note=note, payment=payment)
 
     def reset_attempts(self, payment: Payment) -> int:
-        """Let a customer apply again after ZEUS_CVS_MAX_ATTEMPTS; commits by itself. See `Payments.reset_attempts`."""
+        """Let a customer apply again who has used up ZEUS_CVS_MAX_ATTEMPTS; commits by itself.
+
+        Returns how many tries were forgotten. Raises `PendingWorkError` as `submit`.
+        """
         return self._payments.reset_attempts(payment)
 
     def search(
         self, filters: Filters, limit: int = 50, before: int | None = None
     ) -> tuple[Sequence[Payment], int | None]:
-        """Find payments, newest first, in ``db.session``; also returns the next ``before``, None at the end."""
+        """Find payments, newest first, in ``db.session``: at most ``limit`` of those below the id ``before``.
+
+        Returns them, and the ``before`` of the next page: None at the end.
+        """
         return staff.search.page(self._payments.database.db.session(), filters, limit, before)
 
     def story(self, payment: Payment, *, reveal: bool = False) -> Story:
         """Tell what happened to a payment, with the customer's details masked unless they are to be revealed.
 
-        Reads what is committed. `staff.telling` puts its entries into words, in English or Japanese.
+        Reads what is committed; moments are aware, in UTC. `staff.telling` puts its entries into words, in English or
+        Japanese.
         """
         payments, payment_id = self._payments, payment.id
         encoding = payments.settings.callback_encoding
@@ -142,7 +186,10 @@ class ZeusCVS:
         )
 
     def open_reviews(self, limit: int = 50) -> tuple[Case, ...]:
-        """Read what waits for a person's decision, oldest first; `resolve` takes its ``review_id``."""
+        """Read what waits for a person's decision and is committed, oldest first, at most ``limit``.
+
+        `resolve` takes its ``review_id``. The customer's details in it are masked.
+        """
         payments = self._payments
         encoding = payments.settings.callback_encoding
         return payments.database.read(
@@ -154,26 +201,42 @@ class ZeusCVS:
         return self._payments.parked()
 
     def retry(self, which: str, *, by: str) -> int:
-        """Make parked deliveries due again: an id, a receiver's name, or ``all``. See `Payments.retry`."""
+        """Make parked deliveries due again, with all their tries; commits by itself. Returns how many.
+
+        ``which``: a delivery's id, a receiver's name, or ``all``. ``by`` names the person. Raises `UnknownDelivery`
+        unless it is ``all``.
+        """
         return self._payments.retry(which, by)
 
     def dismiss(self, which: str, *, by: str) -> int:
-        """Give parked deliveries up for good. See `Payments.dismiss`."""
+        """Give parked deliveries up for good, named as for `retry`; commits by itself. Returns how many.
+
+        By id or name also those that wait for a receiver that is not connected here. Raises `UnknownDelivery`.
+        """
         return self._payments.dismiss(which, by)
 
     def expire(self) -> Sweep:
-        """Sweep: expire, end, remind; commits by itself. See `Payments.expire`."""
+        """Sweep: expire slips that nobody paid, end offers that ran out, remind of deadlines; commits by itself.
+
+        A slip expires at the deadline's 24:00 JST plus ZEUS_CVS_EXPIRY_GRACE_HOURS, never with money or an open review
+        on its payment; 59 days after it was made if no deadline is known. Each payment is a transaction of its own.
+        Receivers are called in this thread, unless ZEUS_CVS_DELIVERY leaves that to others. Returns how many of each.
+        Raises `PendingWorkError` as `submit`.
+        """
         return self._payments.expire()
 
     def deliver_now(self) -> Summary:
-        """Deliver to subscribers what is due, in this thread."""
+        """Deliver to subscribers what is due, in this thread, until nothing is; commits after each.
+
+        Never raises for a receiver, which is tried again later. Raises `PendingWorkError` as `submit`.
+        """
         return self._payments.deliver_now()
 
     def deliver_event(self, event_id: int) -> Summary:
         """Deliver what is due of one event, in this thread: the job of a queue of the shop's own.
 
-        Never raises for a receiver, which is tried again later. A second call, and one of another worker at the same
-        time, calls nobody twice.
+        Commits after each. Never raises for a receiver, which is tried again later. A second call, and one of another
+        worker at the same time, calls nobody twice. Raises `PendingWorkError` as `submit`.
         """
         return self._payments.deliver_event(event_id)
 
@@ -197,7 +260,7 @@ class ZeusCVS:
 
 def _pages(settings: Settings) -> Blueprint:
     blueprint = web.views.make_blueprint(settings)
-    blueprint.jinja_loader = web.originals.loader()
+    blueprint.jinja_loader = web.originals.loader()  # pyright: ignore[reportAttributeAccessIssue]  # may be set
     return blueprint
 
 

@@ -103,9 +103,9 @@ class Ledger:
     def complete(self, row: Base) -> None:
         """Read the columns of a row that a lock leaves out."""
         left_out = _LEFT_OUT[type(row)]
-        values = self.connection.execute(_rest(type(row)), {"id": row.__dict__["id"]}).one()
+        values = self.connection.execute(_rest(type(row)), {"id": vars(row)["id"]}).one()
         rest = dict(zip(left_out, values, strict=True))
-        row.__dict__.update(rest)
+        vars(row).update(rest)
         sa.inspect(row).expired_attributes.difference_update(left_out)
 
     def application_id(self, order_no: str) -> int | None:
@@ -162,7 +162,7 @@ class Ledger:
 
     def add(self, row: M) -> M:
         """Have a new row stored by `write`, with what its model declares where nothing was said."""
-        return self._added(row, {key: value for key, value in row.__dict__.items() if value is not None})
+        return self._added(row, {key: value for key, value in vars(row).items() if value is not None})
 
     def record(self, model: type[M], **values: Any) -> M:
         """Have a new row stored by `write`. A foreign key is given an id, or the row itself, which may have none yet."""
@@ -174,8 +174,8 @@ class Ledger:
         entry = self._entries[id(row)]
         for key, other in others.items():
             entry.links.pop(key, None)
-            row.__dict__[key] = other.__dict__.get("id") if other is not None else None
-            if other is not None and row.__dict__[key] is None:
+            vars(row)[key] = vars(other).get("id") if other is not None else None
+            if other is not None and vars(row)[key] is None:
                 entry.links[key] = other
 
     def ask(self, reason: ReviewReason, payment: Payment | None, **about: Base | None) -> Review:
@@ -247,7 +247,7 @@ class Ledger:
         self._payments[payment.id] = _Account(payment, rows[0].known_notice)
         return payment
 
-    def _rows(self, by: _By, values: Mapping[str, Any]) -> Sequence[sa.Row[Any]]:
+    def _rows(self, by: _By, values: Mapping[str, Any]) -> Sequence[Any]:
         execute = self.connection.execute
         if self.connection.dialect.name in ("mysql", "mariadb"):
             found = {**values, "payment_id": execute(_find(by), values).scalar()}
@@ -260,7 +260,7 @@ class Ledger:
 
     def _added(self, row: M, values: Mapping[str, Any]) -> M:
         """Enter a new row; it has every column from now on."""
-        model, held = type(row), row.__dict__
+        model, held = type(row), vars(row)
         held.update(_CONSTANTS[model])
         for key, make in _MADE[model].items():
             if key not in values:
@@ -268,7 +268,7 @@ class Ledger:
         entry = self._entries[id(row)] = _Entry(row, None)
         for key, value in values.items():
             if isinstance(value, Base) and key in held:
-                held[key] = value.__dict__.get("id")
+                held[key] = vars(value).get("id")
                 if held[key] is None:
                     entry.links[key] = value
             else:
@@ -282,11 +282,11 @@ class Ledger:
             self._is_bounded = True
             self.connection.execute(WAIT_NO_LONGER)
 
-    def _first(self, model: type[M], statement: sa.Select[Any], values: Mapping[str, Any]) -> M | None:
+    def _first(self, model: type[M], statement: sa.Executable, values: Mapping[str, Any]) -> M | None:
         found = self._all(model, statement, values)
         return found[0] if found else None
 
-    def _all(self, model: type[M], statement: sa.Select[Any], values: Mapping[str, Any]) -> list[M]:
+    def _all(self, model: type[M], statement: sa.Executable, values: Mapping[str, Any]) -> list[M]:
         return [self._known(model, row) for row in self.connection.execute(statement, values)]
 
     def _known(self, model: type[M], row: Sequence[Any]) -> M:
@@ -300,7 +300,7 @@ class Ledger:
             return cast(M, known)
         instance = cast(M, model.__mapper__.class_manager.new_instance())
         stored = dict(zip(_KEYS[model], row, strict=False))
-        instance.__dict__.update(stored)
+        vars(instance).update(stored)
         sa.inspect(instance).expired_attributes.update(_LEFT_OUT.get(model, ()))
         self._read[model, row[0]] = instance
         self._entries[id(instance)] = _Entry(instance, stored)
@@ -362,7 +362,7 @@ class _Entry:
 
     def columns_to_store(self) -> tuple[str, ...]:
         """Name the columns that differ from what is stored, in their order."""
-        stored, values = self.stored, self.row.__dict__
+        stored, values = self.stored, vars(self.row)
         if stored is None:
             return _ALL_KEYS[type(self.row)]
         return tuple([key for key in stored if values[key] != stored[key] or key in self.links])
@@ -370,13 +370,13 @@ class _Entry:
     def take_ids(self) -> None:
         """Point at the rows that have got their ids meanwhile."""
         for key, other in self.links.items():
-            self.row.__dict__[key] = other.__dict__.get("id")
+            vars(self.row)[key] = vars(other).get("id")
 
     def settle(self, columns: Sequence[str]) -> None:
         """Note that these columns are stored as they are."""
         self.take_ids()
         self.links.clear()
-        values = self.row.__dict__
+        values = vars(self.row)
         if self.stored is None:
             self.stored = {"id": values["id"]}
         for key in columns:
@@ -473,17 +473,17 @@ _KNOWN = (
     .label("known_notice")
 )
 #: A payment and its applications, a row for each of these, or one.
-_WHOLE: sa.Select[Any] = (
+_WHOLE = (
     sa.select(*_columns(Payment), *_columns(Application), _KNOWN)
     .select_from(sa.outerjoin(Payment, Application, _of_payment(Application.payment_id)))
     .order_by(Application.id)
 )
 #: The same of a payment that is locked already.
-_READ: sa.Select[Any] = _WHOLE.where(Payment.id == sa.bindparam("payment_id"))
+_READ = _WHOLE.where(Payment.id == sa.bindparam("payment_id"))
 
 
 @cache
-def _lock(by: _By, *, postgresql: bool) -> sa.Select[Any]:
+def _lock(by: _By, *, postgresql: bool) -> sa.Executable:
     """Build the statement that locks a payment and reads the whole of it, the first of its transaction.
 
     Rows that refer to the payment can be added meanwhile: a shop's orders need not wait for a notice. On PostgreSQL
@@ -499,7 +499,7 @@ _LOCK_ALONE = sa.select(Payment.id).where(Payment.id == sa.bindparam("payment_id
 
 
 @cache
-def _find(by: _By) -> sa.Select[Any]:
+def _find(by: _By) -> sa.Executable:
     return sa.select(_WHICH[by])
 
 
@@ -533,13 +533,13 @@ _TOLD = (
 
 
 @cache
-def _by_id(model: type[Base], *, for_update: bool) -> sa.Select[Any]:
+def _by_id(model: type[Base], *, for_update: bool) -> sa.Executable:
     found = sa.select(*_columns(model)).where(model.__table__.c.id == sa.bindparam("id"))
     return found.with_for_update() if for_update else found
 
 
 @cache
-def _rest(model: type[Base]) -> sa.Select[Any]:
+def _rest(model: type[Base]) -> sa.Executable:
     columns = model.__table__.c
     return sa.select(*(columns[key] for key in _LEFT_OUT[model])).where(columns.id == sa.bindparam("id"))
 
@@ -568,7 +568,7 @@ def _store(connection: sa.Connection, changes: Sequence[_Change]) -> None:
         inside = {key: places[id(other)] for key, other in entry.links.items() if id(other) in places}
         entry.take_ids()
         shapes.append(_Shape(entry.table.name, entry.stored is None, columns, tuple(inside.items())))
-        held = entry.row.__dict__
+        held = vars(entry.row)
         values.update({f"{key}_{place}": held[key] for key in columns if key not in inside})
         if entry.stored is not None:
             values[f"id_{place}"] = held["id"]
@@ -576,7 +576,7 @@ def _store(connection: sa.Connection, changes: Sequence[_Change]) -> None:
     if places:
         ids: Any = result.inserted_primary_key if len(shapes) == 1 else result.one()
         for place, row_id in zip(places.values(), ids, strict=True):
-            changes[place].entry.row.__dict__["id"] = row_id
+            vars(changes[place].entry.row)["id"] = row_id
     for entry, columns in changes:
         entry.settle(columns)
 

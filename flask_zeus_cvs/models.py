@@ -16,7 +16,15 @@ from typing import Annotated, Any, ClassVar
 
 import sqlalchemy as sa
 from flask import current_app, has_request_context, url_for
-from sqlalchemy.orm import DeclarativeBase, Mapped, composite, foreign, mapped_column, relationship
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    composite,
+    foreign,
+    mapped_column,
+    object_session,
+    relationship,
+)
 
 from flask_zeus_cvs.clock import JST, now
 from flask_zeus_cvs.customer import Customer
@@ -67,7 +75,7 @@ class Word(sa.types.TypeDecorator[Any]):
     impl = sa.String(40)
     cache_ok = True
 
-    def __init__(self, kind: type[Any]) -> None:
+    def __init__(self, kind: type[StrEnum]) -> None:
         super().__init__()
         self.kind = kind
         #: An Enum takes several times as long to find its own members.
@@ -187,7 +195,8 @@ def copy_tables(metadata: sa.MetaData) -> None:
                     column.type = column.type.impl_instance
 
 
-def _named(table: sa.Table) -> list[sa.Constraint | sa.Index]:
+def _named(table: sa.Table) -> list[Any]:
+    """The constraints and indexes, whose names are typed more narrowly than what may be put there."""
     return [*table.constraints, *table.indexes]
 
 
@@ -222,7 +231,9 @@ class Payment(Base):
     once_key: Mapped[str | None] = mapped_column(sa.String(255), unique=True)
     #: Yen.
     amount: Mapped[int]
+    #: The free parameter that ZEUS sends back with each notice: at most 50 bytes, or blank.
     sendpoint: Mapped[str] = mapped_column(sa.String(50), default="")
+    #: Where "back to the shop" leads, or blank.
     return_url: Mapped[str] = mapped_column(sa.String(2000), default="")
     #: What the shop pre-fills the form with.
     customer: Mapped[Customer] = composite(
@@ -230,9 +241,13 @@ class Payment(Base):
         mapped_column("customer_phone", sa.String(100)),
         mapped_column("customer_email", sa.String(100)),
     )
+    #: Moments are aware, in UTC, here and in every other table.
     created_at: Mapped[datetime] = mapped_column(default=now)
+    #: The end of the shop's offer for whoever has no slip by then; None: it does not end.
     expires_at: Mapped[datetime | None] = mapped_column(index=True)
+    #: When the sweep found that `expires_at` had passed.
     expired_at: Mapped[datetime | None]
+    #: When the shop closed it: no application after that.
     closed_at: Mapped[datetime | None]
     #: When `payment_expired` was appended for the slip that was out last.
     expiry_told_at: Mapped[datetime | None]
@@ -248,6 +263,7 @@ class Payment(Base):
     was_reviewed: Mapped[bool] = mapped_column(default=False, server_default=sa.true())
     has_lost: Mapped[bool] = mapped_column(default=False, server_default=sa.true())
 
+    #: Each 申込 to ZEUS, oldest first.
     applications: Mapped[list["Application"]] = relationship(
         back_populates="payment", order_by="Application.id", lazy="selectin"
     )
@@ -298,6 +314,8 @@ class Payment(Base):
         return _url("zeus_cvs.result", self.token)
 
     def __repr__(self) -> str:
+        if object_session(self) is None:  # there is nobody to ask for what is not loaded
+            return f"<Payment {vars(self).get('id')}>"
         return f"<Payment {self.id} {self.reference!r} {self.amount} yen>"
 
 
@@ -315,40 +333,54 @@ class Application(Base):
     __table_args__ = (sa.Index("ix_zeus_cvs_applications_open", "stored_state", "pay_limit"),)
 
     id: Mapped[Id] = mapped_column(primary_key=True)
+    #: Whose it is.
     payment_id: Mapped[int] = mapped_column(sa.ForeignKey("zeus_cvs_payments.id"), index=True)
     #: Our own key at ZEUS: letters and digits. A re-issue keeps it.
     sendid: Mapped[str] = mapped_column(sa.String(25), index=True)
+    #: The chain at which the customer pays.
     store: Mapped[Store]
     #: As written; readers use `state`, which knows that a worker may have died.
     stored_state: Mapped[State] = mapped_column(default=State.SUBMITTING)
     #: ZEUS's serial: the key (payment numbers are none).
     order_no: Mapped[str | None] = mapped_column(sa.String(50), unique=True)
+    #: The payment numbers, under the store's own names for them (`STORES`); blank until ZEUS tells them. No key:
+    #: ZEUS may issue the same again for another application.
     pay_no1: Mapped[str] = mapped_column(sa.String(20), default="")
+    #: The second one, which only Lawson, FamilyMart and Ministop have.
     pay_no2: Mapped[str] = mapped_column(sa.String(20), default="")
+    #: The last day for paying, in Japan; None while ZEUS has not told. See `deadline`.
     pay_limit: Mapped[date | None]
+    #: 7-Eleven only: the collection agency's page with the slip, or blank.
     pay_url: Mapped[str] = mapped_column(sa.String(120), default="")
+    #: ZEUS's reason for declining, as text (``0011`` has leading zeros), or blank.
     error_code: Mapped[str] = mapped_column(sa.String(6), default="")
     #: The request parameter that ZEUS named as wrong, or blank.
     parameter: Mapped[str] = mapped_column(sa.String(12), default="")
+    #: Whether it went out with test id and test type: no money moves.
     test: Mapped[bool] = mapped_column(default=False)
     #: Made on ZEUS's screen and not by us: it counts as no attempt.
-    reissued: Mapped[bool] = mapped_column(default=False)
+    reissued: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    #: The details that went to ZEUS, in its spelling.
     customer: Mapped[Customer] = composite(
         mapped_column("customer_name", sa.String(40)),
         mapped_column("customer_phone", sa.String(11)),
         mapped_column("customer_email", sa.String(50)),
     )
+    #: When it was stored, before ZEUS was asked.
     created_at: Mapped[datetime] = mapped_column(default=now)
     #: From then on a `SUBMITTING` counts as `UNKNOWN`: its worker died.
     answer_due_at: Mapped[datetime]
+    #: When `deadline_near` was appended.
     reminded_at: Mapped[datetime | None]
     #: Counts what verbs have stored here.
     revision: Mapped[int] = mapped_column(default=0, server_default="0")
 
+    #: Whose it is.
     payment: Mapped[Payment] = relationship(back_populates="applications")
 
     @property
     def state(self) -> State:
+        """The state as readers take it: a `State.SUBMITTING` past `answer_due_at` is `State.UNKNOWN`."""
         if self.stored_state is State.SUBMITTING and now() >= self.answer_due_at:
             return State.UNKNOWN
         return self.stored_state
@@ -381,19 +413,28 @@ class Notification(Base):
     source: Mapped[str] = mapped_column(sa.String(SOURCE_LENGTH), default="callback")
     #: How often it came; a call that met an outage may count twice if it was not the only one.
     times: Mapped[int] = mapped_column(default=1)
+    #: When it came first.
     first_at: Mapped[datetime] = mapped_column(default=now)
+    #: When it came last.
     last_at: Mapped[datetime] = mapped_column(default=now)
+    #: What became of it.
     verdict: Mapped[Verdict]
+    #: ``01`` to ``13``; blank where it could not be read.
     status: Mapped[str] = mapped_column(sa.String(2), default="")
+    #: ZEUS's serial, or blank.
     order_no: Mapped[str] = mapped_column(sa.String(50), default="", index=True)
+    #: Our own key at ZEUS, or blank.
     sendid: Mapped[str] = mapped_column(sa.String(25), default="")
+    #: Yen; None where the notice bears none.
     money: Mapped[int | None]
     #: Names of parameters that broke their rule and were left out of account.
     faults: Mapped[str] = mapped_column(sa.String(200), default="")
     #: No foreign keys, here and in events: see `Event`.
     payment_id: Mapped[Id | None] = mapped_column(index=True)
+    #: The application that it was found to speak of, or None.
     application_id: Mapped[Id | None]
 
+    #: Whose it is; None while nobody knows.
     payment: Mapped[Payment | None] = relationship(
         primaryjoin=lambda: foreign(Notification.payment_id) == Payment.id
     )
@@ -413,17 +454,26 @@ class Event(Base):
     __tablename__ = "zeus_cvs_events"
 
     id: Mapped[Id] = mapped_column(primary_key=True)
+    #: Which signal tells it.
     kind: Mapped[EventKind]
+    #: When it became true.
     occurred_at: Mapped[datetime] = mapped_column(default=now)
+    #: The application's state before.
     previous_state: Mapped[State | None]
+    #: Whether it is about a test.
     test: Mapped[bool] = mapped_column(default=False)
+    #: Whose it is; None for what belongs to no payment.
     payment_id: Mapped[Id | None] = mapped_column(index=True)
+    #: The application that moved, or None.
     application_id: Mapped[Id | None]
+    #: The notice that told it, or None.
     notification_id: Mapped[Id | None]
 
+    #: Whose it is, or None.
     payment: Mapped[Payment | None] = relationship(
         primaryjoin=lambda: foreign(Event.payment_id) == Payment.id
     )
+    #: One for each receiver that was connected when the event was appended.
     deliveries: Mapped[list["Delivery"]] = relationship(
         back_populates="event",
         order_by="Delivery.id",
@@ -441,20 +491,28 @@ class Delivery(Base):
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
+    #: What is to be told.
     event_id: Mapped[Id]
     #: The receiver's name: module and qualified name, or as given to connect.
     subscriber: Mapped[str] = mapped_column(sa.String(255))
+    #: Where it stands.
     state: Mapped[DeliveryState] = mapped_column(default=DeliveryState.PENDING)
+    #: Tries so far, the one under way included.
     attempts: Mapped[int] = mapped_column(default=0)
+    #: When it may be tried next.
     due_at: Mapped[datetime] = mapped_column(default=now)
+    #: Until when one worker has it to itself; None: nobody has.
     leased_until: Mapped[datetime | None]
+    #: The random word by which that worker knows that it still has it.
     lease: Mapped[str | None] = mapped_column(sa.String(32))
+    #: When its receiver had returned, and what it wrote was committed.
     done_at: Mapped[datetime | None]
     #: The kind of the last error and where it was raised; never its message, which may hold personal data.
     last_error: Mapped[str] = mapped_column(sa.String(255), default="")
     #: Who had it tried again or dismissed, as they named themselves.
-    decided_by: Mapped[str] = mapped_column(sa.String(100), default="")
+    decided_by: Mapped[str] = mapped_column(sa.String(100), default="", server_default="")
 
+    #: What is to be told.
     event: Mapped[Event] = relationship(
         back_populates="deliveries", primaryjoin=lambda: foreign(Delivery.event_id) == Event.id
     )
@@ -466,20 +524,30 @@ class Review(Base):
     __tablename__ = "zeus_cvs_reviews"
 
     id: Mapped[Id] = mapped_column(primary_key=True)
+    #: Why a person must look.
     reason: Mapped[ReviewReason]
+    #: Since when.
     created_at: Mapped[datetime] = mapped_column(default=now)
+    #: Whose it is; None for a notice that matched none.
     payment_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_payments.id"), index=True)
+    #: The application that it asks about, or None.
     application_id: Mapped[int | None] = mapped_column(sa.ForeignKey("zeus_cvs_applications.id"))
+    #: The notice that it asks about, or None.
     notification_id: Mapped[int | None] = mapped_column(
         sa.ForeignKey("zeus_cvs_notifications.id"), index=True
     )
+    #: When a person decided; None: it is open.
     resolved_at: Mapped[datetime | None]
     #: Who resolved it, as they named themselves.
     by: Mapped[str] = mapped_column(sa.String(100), default="")
+    #: Why they decided so.
     note: Mapped[str] = mapped_column(sa.String(2000), default="")
+    #: What they decided.
     resolution: Mapped[Resolution | None]
 
+    #: Whose it is, or None.
     payment: Mapped[Payment | None] = relationship()
+    #: The notice that it asks about, or None.
     notification: Mapped[Notification | None] = relationship()
 
 
@@ -488,7 +556,9 @@ class Memo(Base):
 
     __tablename__ = "zeus_cvs_memos"
 
+    #: What it is about.
     key: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
     #: JSON.
     value: Mapped[str] = mapped_column(sa.Text)
+    #: When.
     written_at: Mapped[datetime] = mapped_column(default=now)

@@ -265,7 +265,7 @@ class Payments:
         if obstacle not in (Obstacle.CLOSED, Obstacle.CANCELLED, Obstacle.EXPIRED):
             if earlier.amount == wanted.amount:
                 return earlier
-            if obstacle in _UNDER_WAY:  # two slips of one order could both be paid
+            if obstacle is not None and obstacle in _UNDER_WAY:  # two slips of one order could both be paid
                 raise NotPayable(obstacle)
         earlier.closed_at = earlier.closed_at or now()  # money that still comes for it is a review
         earlier.once_key = None

@@ -136,7 +136,7 @@ class Span(Protocol):
     def __enter__(self) -> Span: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
 
 
@@ -145,6 +145,7 @@ class Observer(Protocol):
 
     def span(self, name: str, facts: Mapping[str, Fact]) -> Span:
         """Begin a span, to be entered at once."""
+        ...
 
     def count(self, name: str, facts: Mapping[str, Fact]) -> None:
         """Count what took no time of its own."""

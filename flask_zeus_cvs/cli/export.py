@@ -147,9 +147,15 @@ def _refuse_to_overwrite(target: Path, force: bool) -> None:
         )
 
 
+def _many(number: int, things: str) -> str:
+    return f"{number:,} {things}{'' if number == 1 else 's'}"
+
+
 def _tell(out: str, lines: int, found: int, seconds: float, table: Csv | JsonLines) -> None:
     place = "" if out == _STDOUT else f" to {out}"
-    click.echo(f"{found:,} payments, {lines:,} lines written{place} in {seconds:.1f} s", err=True)
+    click.echo(
+        f"{_many(found, 'payment')}, {_many(lines, 'line')} written{place} in {seconds:.1f} s", err=True
+    )
     if table.replaced:
         click.echo(f"{table.replaced:,} characters that the encoding lacks became {LACKING}.", err=True)
     if lines >= EXCEL_LINES and isinstance(table, Csv):

@@ -401,11 +401,18 @@ def _progress(waiting: int, patience: float, quiet: bool) -> Iterator[Callable[[
         yield _both(hint, _Lines())
     else:
         with click.progressbar(
-            length=waiting, label="Notices", file=sys.stderr, item_show_func=lambda each: each
+            length=waiting,
+            label="Notices",
+            file=sys.stderr,
+            item_show_func=_as_it_is,
         ) as bar:
             yield _both(
                 hint, lambda run: bar.update(waiting - len(run.awaited()) - bar.pos, _pending(run, patience))
             )
+
+
+def _as_it_is(said: str | None) -> str | None:
+    return said
 
 
 def _both(first: Callable[[Run], None], then: Callable[[Run], None]) -> Callable[[Run], None]:

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from celery import Celery  # type: ignore[import-untyped]
 from celery.signals import worker_process_shutdown  # type: ignore[import-untyped]
@@ -26,6 +26,9 @@ from flask_zeus_cvs.deadlines import Sweep
 from flask_zeus_cvs.exceptions import ConfigurationError
 from flask_zeus_cvs.outbox import Summary
 from flask_zeus_cvs.payments import Payments, payments_of
+
+if TYPE_CHECKING:
+    from celery.utils.dispatch import Signal  # type: ignore[import-untyped]
 
 #: The tasks, under the names by which a shop routes, schedules and watches them.
 DELIVER_EVENT, DELIVER_DUE, EXPIRE = "zeus_cvs.deliver_event", "zeus_cvs.deliver_due", "zeus_cvs.expire"
@@ -65,7 +68,7 @@ def _enqueue(celery: Celery, event_id: int) -> None:
 def _add_tasks(celery: Celery) -> None:
     for name, work in _WORK.items():
         celery.task(_in_app(celery, work), name=name, **_OPTIONS)
-    celery.on_after_configure.connect(_add_schedule, weak=False)
+    cast("Signal", celery.on_after_configure).connect(_add_schedule, weak=False)
     if celery.configured:
         _add_schedule(source=celery.conf)
     worker_process_shutdown.connect(partial(_hand_over_the_rest, celery), weak=False)

@@ -14,6 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.event import listen
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from flask_zeus_cvs.exceptions import ConfigurationError
 from flask_zeus_cvs.models import Payment
@@ -89,7 +91,7 @@ def _refuse_payments(engine: sa.Engine, choice: Choice) -> None:
 def _has_tables(engine: sa.Engine) -> bool:
     try:
         return sa.inspect(engine).has_table(Payment.__tablename__)
-    except sa.exc.DBAPIError as error:
+    except DBAPIError as error:
         raise ConfigurationError(
             f"the database cannot be reached ({type(error).__name__}). Make the database first, see that it runs, and "
             "that its address is right."
@@ -126,7 +128,7 @@ def _instead(app: Flask, db: SQLAlchemy, uri: str, choice: Choice) -> Iterator[N
     own = _default(app, db)
     engine = _made_like(own, uri, app.config.get("SQLALCHEMY_ENGINE_OPTIONS") or {})
     if not choice.uri:
-        sa.event.listen(engine, "connect", _hurry)
+        listen(engine, "connect", _hurry)
     with app.app_context():
         engines: dict[Any, sa.Engine] = db.engines  # type: ignore[assignment]  # the app's own dict
     engines[None] = engine
@@ -143,7 +145,7 @@ def _made_like(own: sa.Engine, uri: str, options: dict[str, Any]) -> sa.Engine:
         url = sa.make_url(uri)
         alike = url.get_backend_name() == own.dialect.name
         engine = sa.create_engine(url, **(copied_options(options) if alike else {}))
-    except (sa.exc.ArgumentError, ImportError) as error:
+    except (ArgumentError, ImportError) as error:
         raise ConfigurationError(
             f"--database is no address that SQLAlchemy can use ({type(error).__name__}). "
             "Write one like postgresql+psycopg://user@host/name."
@@ -173,7 +175,7 @@ def _create_all(app: Flask, db: SQLAlchemy, choice: Choice) -> None:
     try:
         with app.app_context():
             db.create_all(bind_key=None)
-    except sa.exc.SQLAlchemyError as error:
+    except SQLAlchemyError as error:
         cure = (
             "Say --database and the address of one that is empty, and of the kind that your tables need."
             if not choice.uri

@@ -34,9 +34,11 @@ class Orders(Protocol):
 
     def place(self, amount: int) -> Payment:
         """Place an order of about ``amount`` yen as the shop's own checkout does, and commit; return its payment."""
+        ...
 
     def standing(self, reference: str) -> Standing:
         """Tell how the order stands whose payment has this reference."""
+        ...
 
 
 def named(where: Any) -> Orders | None:

@@ -121,8 +121,9 @@ def plan(fault: str = "", **how: Unpack[How]) -> Plan:
         raise ValueError(f"there is no error code {error_code!r}: take one of {', '.join(ERROR_CODES)}")
     if parameter and parameter not in REQUEST:
         raise ValueError(f"there is no parameter {parameter!r}: take one of {', '.join(REQUEST)}")
-    if not 0 <= how.get("delay", 0) <= MAX_DELAY:
-        raise ValueError(f"the delay is {how['delay']}: give 0 to {MAX_DELAY} seconds")
+    delay = how.get("delay", 0.0)
+    if not 0 <= delay <= MAX_DELAY:
+        raise ValueError(f"the delay is {delay}: give 0 to {MAX_DELAY} seconds")
     kind = Fault(fault) if fault else None
     registered = how.get("registered")
     if registered is None:

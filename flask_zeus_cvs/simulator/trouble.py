@@ -55,7 +55,7 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 def make_trouble(works: Works) -> Blueprint:
     pages = Blueprint("trouble", __name__)
-    scripts: Mapping[str, Script[Any]] = {"answers": works.answers, "notices": works.troubles}
+    scripts = dict[str, Script[Any]](answers=works.answers, notices=works.troubles)
 
     def shown(which: str = "", form: Form | None = None, problems: Mapping[str, str] = _NONE) -> str:
         return render_template(

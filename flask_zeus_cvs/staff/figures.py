@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
 
 from flask_zeus_cvs.clock import JST, now
 from flask_zeus_cvs.lifecycle import HOLDS_MONEY, EventKind, State
@@ -189,7 +190,7 @@ class _Period:
         return (model.id >= low, model.id < over, moment >= self.begins, moment < self.ends)
 
 
-class _day_in_japan(sa.sql.functions.GenericFunction[Any]):
+class _day_in_japan(GenericFunction[Any]):
     """The day of a stored moment, as text."""
 
     type = sa.String()

@@ -33,7 +33,7 @@ LABELS: Mapping[str, Words] = MappingProxyType(
         "state": Words("now", "現在の状態"),
         "order_no": Words("order number", "オーダー番号"),
         "deadline": Words("pay until", "支払期限"),
-        "error": Words("ZEUS says", "ZEUSの回答"),
+        "error": Words("ZEUS says", "ゼウスの回答"),
         "parameter": Words("ZEUS names as wrong", "誤りとされた項目"),
         "sendid": Words("sendid", "sendid"),
         "pay_url": Words("slip", "払込票のURL"),

@@ -39,7 +39,7 @@ class ReviewWords:
 STATES: Mapping[State, Words] = MappingProxyType(
     {
         State.OPEN: Words("not applied for yet", "申込前"),
-        State.SUBMITTING: Words("being sent to ZEUS", "ZEUSへ送信中"),
+        State.SUBMITTING: Words("being sent to ZEUS", "ゼウスへ送信中"),
         State.UNKNOWN: Words("outcome unknown, a slip may exist", "結果不明（払込票があるかもしれません）"),
         State.DECLINED: Words("declined by ZEUS", "申込不成立"),
         State.FAILED: Words("failed or never sent", "申込エラー・未送信"),
@@ -123,13 +123,13 @@ ERRORS: Mapping[str, Words] = MappingProxyType(
         "800001": Words("ZEUS has stopped the service for this IP code", "このIPコードのサービスは停止中"),
         "800002": Words("store not available", "利用できないコンビニ"),
         "900000": Words(
-            "data or communication error between shop and ZEUS", "ショップとZEUSの間のデータ・通信エラー"
+            "data or communication error between shop and ZEUS", "ショップとゼウスの間のデータ・通信エラー"
         ),
         "0011": Words(
-            "data error between ZEUS and the collection agency", "ZEUSと収納代行会社の間のデータエラー"
+            "data error between ZEUS and the collection agency", "ゼウスと収納代行会社の間のデータエラー"
         ),
         "0008": Words("maintenance of the agency or the store", "収納代行会社・コンビニのメンテナンス中"),
-        "0013": Words("maintenance of ZEUS or the agency", "ZEUS・収納代行会社のメンテナンス中"),
+        "0013": Words("maintenance of ZEUS or the agency", "ゼウス・収納代行会社のメンテナンス中"),
     }
 )
 
@@ -272,7 +272,7 @@ REVIEWS: Mapping[ReviewReason, ReviewWords] = MappingProxyType(
             ),
             Words(
                 "Whether the IP code is one of yours (a second shop on this address?). If not, tell ZEUS.",
-                "そのIPコードが自社の別ショップのものでないか確認してください。心当たりがなければZEUSに連絡してください。",
+                "そのIPコードが自社の別ショップのものでないか確認してください。心当たりがなければゼウスに連絡してください。",
             ),
             _OF_WHOM,
         ),
@@ -281,7 +281,7 @@ REVIEWS: Mapping[ReviewReason, ReviewWords] = MappingProxyType(
             Words(
                 "Something came from ZEUS's address whose status, amount or numbers cannot be made out. "
                 "Its bytes are kept.",
-                "ZEUSから届いた通知の、ステータス・金額・番号のいずれかが読み取れません。内容はそのまま保存しています。",
+                "ゼウスから届いた通知の、ステータス・金額・番号のいずれかが読み取れません。内容はそのまま保存しています。",
             ),
             Words(
                 "Its raw bytes, and what ZEUS's screen shows as changed at that minute.",
@@ -398,7 +398,7 @@ REVIEWS: Mapping[ReviewReason, ReviewWords] = MappingProxyType(
             Words(
                 "ZEUS's list has another amount for this order number than the shop charges. Nothing was taken from it, "
                 "and while this is open nothing ships.",
-                "ZEUSの一覧の金額が、ショップの請求額と違います。一覧からは何も反映していません。確認が終わるまで出荷可になりません。",
+                "ゼウスの一覧の金額が、ショップの請求額と違います。一覧からは何も反映していません。確認が終わるまで出荷可になりません。",
             ),
             Words(
                 "The two amounts and ZEUS's screen; and whether the list's columns are the right ones.",
@@ -416,7 +416,7 @@ REVIEWS: Mapping[ReviewReason, ReviewWords] = MappingProxyType(
             Words(
                 "ZEUS's list shows キャンセル, and the slip that took its place was not in it. ZEUS tells of neither by "
                 "a notice of the old slip.",
-                "ZEUSの一覧ではキャンセルですが、代わりの払込票が一覧にありません。キャンセルの通知は届きません。",
+                "ゼウスの一覧ではキャンセルですが、代わりの払込票が一覧にありません。キャンセルの通知は届きません。",
             ),
             Words(
                 "ZEUS's screen: was it re-issued, and under which order number? A longer list brings it in.",
@@ -428,11 +428,11 @@ REVIEWS: Mapping[ReviewReason, ReviewWords] = MappingProxyType(
             Words(
                 "ZEUS's list shows 番組停止: the customer paid after the service had been stopped. No notice and no mail "
                 "tells of that, and it is not booked.",
-                "ZEUSの一覧では番組停止です。サービス停止後に入金があったもので、通知もメールも届かず、計上していません。",
+                "ゼウスの一覧では番組停止です。サービス停止後に入金があったもので、通知もメールも届かず、計上していません。",
             ),
             Words(
                 "Ask ZEUS whether the money will be paid to you or back to the customer.",
-                "その入金がショップに支払われるのか、お客様に返金されるのかを、ZEUSに確認してください。",
+                "その入金がショップに支払われるのか、お客様に返金されるのかを、ゼウスに確認してください。",
             ),
         ),
         ReviewReason.MONEY_NOT_AT_ZEUS: _explained(
@@ -440,12 +440,12 @@ REVIEWS: Mapping[ReviewReason, ReviewWords] = MappingProxyType(
             Words(
                 "A notice told of money, and ZEUS's list, which is younger, does not show it. The money stays booked. "
                 "A stranger may have sent the notice.",
-                "入金の通知が届いていますが、その後に作られたZEUSの一覧には入金がありません。"
+                "入金の通知が届いていますが、その後に作られたゼウスの一覧には入金がありません。"
                 "入金の記録は残しています。第三者からの通知かもしれません。",
             ),
             Words(
                 "ZEUS's screen before goods leave; and that ZEUS_CVS_CALLBACK_IPS has ZEUS's addresses only.",
-                "出荷の前に売上管理画面を確認してください。ZEUS_CVS_CALLBACK_IPSがZEUSのアドレスだけかも確認してください。",
+                "出荷の前に売上管理画面を確認してください。ZEUS_CVS_CALLBACK_IPSがゼウスのアドレスだけかも確認してください。",
             ),
         ),
     }

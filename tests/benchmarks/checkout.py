@@ -164,7 +164,7 @@ class Visitor:
 def bare(uri: str) -> Flask:
     """Make the bare form: rendered for a GET; for a POST validated, one row inserted, and led on."""
     app, db = app_of(uri)
-    app.jinja_loader = DictLoader({"form.html": PAGE})
+    app.jinja_loader = DictLoader({"form.html": PAGE})  # pyright: ignore[reportAttributeAccessIssue]  # may be set
 
     def form() -> ResponseReturnValue:
         form = BareForm(amount="3000")

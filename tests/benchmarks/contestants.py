@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.engine import make_url
+from sqlalchemy.event import listen
 
 from flask_zeus_cvs import ZeusCVS, payment_received, sale_confirmed
 from flask_zeus_cvs.models import copy_tables
@@ -146,7 +147,7 @@ def app_of(uri: str) -> tuple[Flask, SQLAlchemy]:
     db = SQLAlchemy(app)
     if uri.startswith("sqlite"):
         with app.app_context():
-            sa.event.listen(db.engine, "connect", set_pragmas)
+            listen(db.engine, "connect", set_pragmas)
     return app, db
 
 

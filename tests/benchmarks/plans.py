@@ -21,6 +21,7 @@ from typing import Any
 import click
 import sqlalchemy as sa
 from flask import Flask
+from sqlalchemy.event import listen, remove
 
 from flask_zeus_cvs.exceptions import UnreadableNotice
 from flask_zeus_cvs.lifecycle import State
@@ -103,11 +104,11 @@ def recorded() -> Iterator[list[Statement]]:
             seen.setdefault(text, Statement(text, values[0] if isinstance(values, list) else values))
 
     found: list[Statement] = []
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    listen(sa.Engine, "before_cursor_execute", note)
     try:
         yield found
     finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+        remove(sa.Engine, "before_cursor_execute", note)
         found += seen.values()
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.event import listen
 
 from flask_zeus_cvs.models import Application, Payment
 from tests.benchmarks.contestants import PAYMENTS, all_tables, set_pragmas
@@ -18,7 +19,7 @@ BATCH = 5000
 def engine_of(uri: str) -> sa.Engine:
     engine = sa.create_engine(uri, poolclass=sa.NullPool)
     if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", set_pragmas)
+        listen(engine, "connect", set_pragmas)
     return engine
 
 

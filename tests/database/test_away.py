@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.event import listen
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
 
 from flask_zeus_cvs import EventData, State, payment_received
 from flask_zeus_cvs import database as module
@@ -132,7 +134,7 @@ def test_a_connection_that_breaks_in_the_work_is_tried_again(shop: Shop, server:
     uri = shop.db.engine.url.render_as_string(hide_password=False)
     runs: list[int] = []
 
-    def work(session: sa.orm.Session) -> int:
+    def work(session: Session) -> int:
         runs.append(1)
         session.execute(sa.update(Payment).values(sendpoint="x"))
         if len(runs) == 1:
@@ -151,12 +153,12 @@ def test_a_connection_that_breaks_in_the_commit_is_not_tried_again(
     uri = shop.db.engine.url.render_as_string(hide_password=False)
     runs: list[int] = []
 
-    def work(session: sa.orm.Session) -> None:
+    def work(session: Session) -> None:
         runs.append(1)
         session.execute(sa.update(Payment).values(sendpoint="x"))
-        sa.event.listen(session, "before_commit", lambda session: server.cut(uri))
+        listen(session, "before_commit", lambda session: server.cut(uri))
 
-    with pytest.raises(sa.exc.DBAPIError):
+    with pytest.raises(DBAPIError):
         shop.payments._database.write(work)
     assert len(runs) == 1
     assert call(shop) == 200
@@ -198,7 +200,7 @@ def test_a_notice_whose_commit_breaks_is_stored_all_the_same(
 
     def take_and_be_cut(ledger: Ledger, *args: Any) -> Any:
         if not cuts:
-            sa.event.listen(ledger.connection, "commit", lambda _: cuts.append(server.cut(uri)))
+            listen(ledger.connection, "commit", lambda _: cuts.append(server.cut(uri)))
         return take(ledger, *args)
 
     monkeypatch.setattr(shop.payments._receiving, "_take", take_and_be_cut)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import request
+from sqlalchemy.event import listen, remove
+from sqlalchemy.exc import OperationalError
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
@@ -253,10 +255,10 @@ def effort() -> Iterator[Effort]:
         (sa.Engine, "before_cursor_execute", effort.asked),
     ]
     for target, event, listener in listened:
-        sa.event.listen(target, event, listener)
+        listen(target, event, listener)
     yield effort
     for target, event, listener in listened:
-        sa.event.remove(target, event, listener)
+        remove(target, event, listener)
 
 
 TOKEN, AGENT = "right-token", "The Agent"
@@ -486,7 +488,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
         parameters = {"username": "ヤマダ　タロウ", "telno": "09012345678"}
         statement = "INSERT … 'taro@example.com'"
         cause = OSError(statement)
-        raise sa.exc.OperationalError(statement, parameters, cause) from cause
+        raise OperationalError(statement, parameters, cause) from cause
 
     monkeypatch.setattr(Payments, "receive", fail)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +19,18 @@ from flask_zeus_cvs.contrib.celery import DELIVER_DUE, DELIVER_EVENT, EXPIRE, de
 from flask_zeus_cvs.exceptions import ConfigurationError
 from flask_zeus_cvs.lifecycle import EventKind
 from flask_zeus_cvs.models import Delivery, DeliveryState
+from tests.blocks import block, papers
 from tests.conftest import Shop, ShopMaker
 from tests.database.test_background import states
 from tests.database.test_queue import Receiver, events, receive, with_slips
 from tests.waiting import until
 
-PAGE = (Path(__file__).parents[2] / "docs/15-queues.md").read_text("utf-8")
-SHOP, WORKER, JOB, LINES = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.S | re.M)
+PAGE = papers()["15-queues"].read_text("utf-8")
+SHOP = block("15-queues", "from celery import Celery")
+WORKER = block("15-queues", "celery = create_app")
+JOB = block("15-queues", "def deliver_event")
+LINES = block("15-queues", "zeus.deliver_through")
+LOGGED = block("15-queues", "Task zeus_cvs")
 OWN = {"orders.sweep": {"task": "orders.sweep", "schedule": 5.0}}
 
 
@@ -212,6 +217,17 @@ def test_the_shop_of_the_page_works(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {DELIVER_EVENT, DELIVER_DUE, EXPIRE} <= set(celery.tasks)
     for task in (DELIVER_EVENT, DELIVER_DUE, EXPIRE):
         assert f"| `{task}` |" in PAGE
+
+
+def test_the_worker_logs_what_the_page_shows(shop: Shop, celery: Celery) -> None:
+    """A task's result, which Celery puts into its line, is that of the page."""
+    Receiver(shop)
+    receive(shop, "04")
+    deliver_with(celery, shop.app)
+    event = events(shop, EventKind.PAYMENT_RECEIVED)[0]
+    shown = re.fullmatch(r"Task (\S+)\[\S+\] succeeded in [\d.]+s: (.*)\n", LOGGED)
+    assert shown is not None
+    assert celery.tasks[shown[1]].apply((event,)).get() == ast.literal_eval(shown[2])
 
 
 class AnyQueue:

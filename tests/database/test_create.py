@@ -14,6 +14,7 @@ import sqlalchemy as sa
 import time_machine
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import DBAPIError
 
 from flask_zeus_cvs import (
     Customer,
@@ -123,6 +124,7 @@ def test_the_end_of_the_offer_is_a_moment_of_any_zone(shop: Shop) -> None:
     moment = datetime(2026, 12, 1, 9, 30, 15, 123456, tzinfo=JST)
     payment = shop.payment(expires_at=moment)
     shop.db.session.refresh(payment)
+    assert payment.expires_at is not None
     assert payment.expires_at == moment
     assert payment.expires_at.tzinfo is UTC
 
@@ -355,7 +357,7 @@ def test_errors_in_the_callers_transaction_show_no_details(sqlite_shop: Shop) ->
     """Law 11: a database error inside create_payment quotes neither customer nor token."""
     sqlite_shop.db.session.execute(sa.text("alter table zeus_cvs_payments rename to gone"))
     sqlite_shop.db.session.commit()
-    with pytest.raises(sa.exc.DBAPIError) as caught:
+    with pytest.raises(DBAPIError) as caught:
         sqlite_shop.zeus.create_payment(amount=3000, reference="A-1", customer=CUSTOMER)
     assert "09012345678" not in str(caught.value) + repr(caught.value)
 

@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import Result
 from flask import Flask, Response, has_request_context, redirect, request
+from sqlalchemy.event import listens_for
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -423,7 +424,7 @@ def test_what_the_shop_set_on_its_engine_counts(shop: Shop) -> None:
     with shop.app.app_context():
         engine = shop.db.engine
 
-    @sa.event.listens_for(engine, "connect")
+    @listens_for(engine, "connect")
     def on_connect(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.create_function("shout", 1, str.upper)

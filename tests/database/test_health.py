@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 import time_machine
+from sqlalchemy.event import listen, remove
 from sqlalchemy.orm import Session
 
 from flask_zeus_cvs import State, database, fulfillment_ready, payment_received
@@ -99,9 +99,9 @@ def hanging(sqlite_shop: Shop) -> Iterator[list[str]]:
         asked.append(statement)
         end.wait(60)
 
-    sa.event.listen(sqlite_shop.db.engine, "before_cursor_execute", hang)
+    listen(sqlite_shop.db.engine, "before_cursor_execute", hang)
     yield asked
-    sa.event.remove(sqlite_shop.db.engine, "before_cursor_execute", hang)
+    remove(sqlite_shop.db.engine, "before_cursor_execute", hang)
     end.set()
     for each in sqlite_shop.payments.database._impatient:
         each.join(60)

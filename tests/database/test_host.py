@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, foreign, joinedload, mapped_column, relationship
 
 from flask_zeus_cvs import ConfigurationError, State, ZeusCVS, payment_received
@@ -418,7 +419,7 @@ def test_a_hosts_table_refers_to_payments(database_uri: str, closing: ExitStack)
     db.session.rollback()
     if db.engine.dialect.name != "sqlite":
         db.session.add(Order(payment_id=999))
-        with pytest.raises(sa.exc.IntegrityError):
+        with pytest.raises(IntegrityError):
             db.session.commit()
         db.session.rollback()
 
@@ -597,6 +598,6 @@ def test_law_11_database_errors_of_ours_show_no_details(shop: Shop) -> None:
     payment = shop.payment()
     shop.db.session.execute(sa.text("alter table zeus_cvs_applications rename to gone"))
     shop.db.session.commit()
-    with pytest.raises(sa.exc.DBAPIError) as caught:
+    with pytest.raises(DBAPIError) as caught:
         shop.submit(payment)
     assert "09012345678" not in str(caught.value)

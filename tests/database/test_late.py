@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import time_machine
+from sqlalchemy.event import listen
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from flask_zeus_cvs import (
@@ -382,8 +384,8 @@ def test_a_hosts_own_begin_refuses_no_notice(make_shop: ShopMaker, tmp_path: Any
     shop.db.session.remove()
     with engine.connect() as connection:
         connection.exec_driver_sql("pragma journal_mode=wal")
-    sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+    listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     engine.dispose()
     payment, _ = shop.awaiting()
     shop.db.session.scalars(sa.select(Payment)).all()
@@ -401,7 +403,7 @@ def test_a_lock_held_elsewhere_ends_in_an_error(shop: Shop, monkeypatch: pytest.
     payment, _ = shop.awaiting()
     with Session(shop.db.engine) as other:
         other.execute(sa.update(Payment).values(attempts=1))
-        with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+        with pytest.raises(OperationalError, match="lock timeout"):
             shop.zeus.receive(notice("04"))
     module._lock.cache_clear()
     shop.zeus.receive(notice("04"))
@@ -450,7 +452,7 @@ def test_an_error_after_the_commit_changes_no_answer(shop: Shop, monkeypatch: py
     shop.awaiting()
 
     def away(*args: Any, **kwargs: Any) -> Any:
-        raise sa.exc.OperationalError("select 1", {}, ConnectionError("away"))
+        raise OperationalError("select 1", {}, ConnectionError("away"))
 
     monkeypatch.setattr(shop.payments, "_each", away)
     monkeypatch.setattr(shop.payments._outbox, "deliver_due", away)
@@ -517,7 +519,7 @@ def test_the_log_calls_a_person_once(shop: Shop, caplog: pytest.LogCaptureFixtur
         receipt = take(*args)
         runs.append(1)
         if len(runs) == 1:
-            raise sa.exc.IntegrityError("insert", {}, ConnectionError("lost a race"))
+            raise IntegrityError("insert", {}, ConnectionError("lost a race"))
         return receipt
 
     shop.payments._receiving._take = losing  # type: ignore[assignment,method-assign]
@@ -560,7 +562,7 @@ def test_no_lock_is_waited_for_without_a_bound(
         other.execute(Base.metadata.tables[table].select().with_for_update()).all()
         giving_up = threading.Timer(10, other.rollback)
         giving_up.start()
-        with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+        with pytest.raises(OperationalError, match="lock timeout"):
             works[table]()
         giving_up.cancel()
 

@@ -18,21 +18,17 @@ import pytest
 import requests
 
 from flask_zeus_cvs.simulator import Simulator
+from tests.blocks import block
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+QUICKSTART = block("README", "from flask import")
+COMMANDS = block("README", "python -m flask_zeus_cvs.simulator")
 #: Seconds until a program that says nothing is ended.
 PATIENCE = 60
 
 
-def quickstart() -> str:
-    """The README's one block of Python."""
-    (block,) = re.findall(r"^```python\n(.*?)^```", README, flags=re.S | re.M)
-    return str(block)
-
-
 def command(beginning: str) -> list[str]:
     """The README's one command that begins like this, run by the Python of the tests."""
-    (line,) = re.findall(rf"^    ({re.escape(beginning)}.*)$", README, flags=re.M)
+    (line,) = re.findall(rf"^{re.escape(beginning)}.*$", COMMANDS, flags=re.M)
     words = shlex.split(line)
     return [sys.executable, *words[1:]] if words[0] == "python" else [sys.executable, "-m", *words]
 
@@ -76,13 +72,13 @@ def running(words: list[str], folder: Path) -> Iterator[Program]:
 
 def test_the_quickstart_is_short() -> None:
     """At most 25 lines, as promised."""
-    assert len(quickstart().rstrip().splitlines()) <= 25
+    assert len(QUICKSTART.rstrip().splitlines()) <= 25
 
 
 def test_the_quickstart_takes_a_payment(tmp_path: Path, zeus_simulator: Simulator) -> None:
     """The block is a shop: bought, applied, paid at the counter, and told to ship; only the ports are ours."""
     (tmp_path / "shop.py").write_text(
-        quickstart().replace("http://127.0.0.1:5001", zeus_simulator.url), "utf-8"
+        QUICKSTART.replace("http://127.0.0.1:5001", zeus_simulator.url), "utf-8"
     )
     with (
         running([*command("flask --app shop"), "--port", "0", "--no-reload"], tmp_path) as shop,

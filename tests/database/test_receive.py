@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from flask_zeus_cvs import EventKind, State, UnreadableNotice
 from flask_zeus_cvs.exceptions import Unanswered
@@ -544,10 +545,10 @@ def test_it_fails_loudly_when_the_database_is_away(
     shop.awaiting()
 
     def away(*args: Any, **kwargs: Any) -> Any:
-        raise sa.exc.OperationalError("select 1", {}, ConnectionError("away"))
+        raise OperationalError("select 1", {}, ConnectionError("away"))
 
     monkeypatch.setattr(shop.payments._receiving, "_take", away)
-    with pytest.raises(sa.exc.OperationalError):
+    with pytest.raises(OperationalError):
         shop.zeus.receive(notice("04"))
     monkeypatch.undo()
     assert shop.all(Notification) == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from flask_zeus_cvs import EventData, State, payment_received, sale_confirmed
@@ -250,7 +250,7 @@ def test_a_receiver_that_breaks_the_session_is_tried_again(till: Till) -> None:
         till.put(session, number)
         broken = Delivery(event_id=None, subscriber="x")
         session.add(broken)
-        with pytest.raises(sa.exc.DBAPIError):
+        with pytest.raises(DBAPIError):
             session.flush()
 
     def behaves(session: Session, number: int) -> None:

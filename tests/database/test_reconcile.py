@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from click.testing import Result
+from sqlalchemy.event import listen
 
 from flask_zeus_cvs import EventKind, State
 from flask_zeus_cvs.clock import JST, now
@@ -682,7 +683,7 @@ def test_look_ups_are_made_in_batches(
     for number in range(30):
         shop.awaiting(order_no=f"{number:04d}", reference=f"A-{number}")
     run, statements = running(shop, tmp_path), []
-    sa.event.listen(shop.db.engine, "before_cursor_execute", lambda *_: statements.append(1))
+    listen(shop.db.engine, "before_cursor_execute", lambda *_: statements.append(1))
 
     def cost(lines: int) -> int:
         statements.clear()

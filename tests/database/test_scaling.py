@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +25,7 @@ from flask_zeus_cvs.models import (
     ReviewReason,
     copy_tables,
 )
+from tests.blocks import block
 from tests.conftest import Shop, ShopMaker
 from tests.database.test_parked import Printer
 from tests.database.test_receive import notice
@@ -34,8 +33,8 @@ from tests.database.test_staff_commands import run
 from tests.office import Office, routes
 from tests.servers import Server
 
-PAGE = (Path(__file__).parents[2] / "docs/16-scaling.md").read_text("utf-8")
-POOLER, MIGRATION = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.S | re.M)
+POOLER = block("16-scaling", "SQLALCHEMY_ENGINE_OPTIONS")
+MIGRATION = block("16-scaling", "import sqlalchemy")
 #: Foreign keys of before.
 GONE = (
     ("zeus_cvs_notifications", "payment_id", "zeus_cvs_payments"),
@@ -122,17 +121,11 @@ def postgresql_uri(postgresql: Server, closing: ExitStack) -> str:
     return uri
 
 
-def sql(beginning: str) -> str:
-    """The page's one block of SQL that begins like this."""
-    (block,) = re.findall(rf"^```sql\n({re.escape(beginning)}.*?)^```", PAGE, flags=re.S | re.M)
-    return str(block)
-
-
-def run_sql(shop: Shop, block: str) -> list[Any]:
+def run_sql(shop: Shop, statements: str) -> list[Any]:
     """Run each statement of a block by itself, as psql does; returns the last one's rows, or how many it changed."""
     shop.db.session.remove()
     with shop.db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for each in filter(str.strip, block.split(";")):
+        for each in filter(str.strip, statements.split(";")):
             result = connection.exec_driver_sql(each)
         return list(result.all()) if result.returns_rows else [result.rowcount]
 
@@ -169,7 +162,7 @@ def test_staff_read_where_nothing_can_be_written(
     payment_received.connect(Printer().hear, shop.app, name="printer")
     paid(shop, 1)
     shop.zeus.receive(notice("05", money=1))
-    run_sql(shop, sql("CREATE ROLE office"))
+    run_sql(shop, block("16-scaling", "CREATE ROLE office"))
     closing.callback(run_sql, shop, "DROP OWNED BY office; DROP ROLE office")
     uri = sa.make_url(postgresql_uri).set(username="office").render_as_string(hide_password=False)
     reader = make_shop(uri, testing=False, DELIVERY="deferred")
@@ -196,9 +189,9 @@ def test_what_was_purged_can_be_archived(make_shop: ShopMaker, postgresql_uri: s
     )
     shop.db.session.commit()
     before = {model: len(shop.all(model)) for model in MODELS}
-    run_sql(shop, sql("CREATE SCHEMA cold"))
-    run_sql(shop, sql("CREATE INDEX CONCURRENTLY"))
-    assert [run_sql(shop, sql("WITH old")) for _ in range(2)] == [[1], [0]]
+    run_sql(shop, block("16-scaling", "CREATE SCHEMA cold"))
+    run_sql(shop, block("16-scaling", "CREATE INDEX CONCURRENTLY"))
+    assert [run_sql(shop, block("16-scaling", "WITH old")) for _ in range(2)] == [[1], [0]]
     with shop.db.engine.connect() as connection:
         for model in MODELS:
             cold = sa.table(model.__tablename__, schema="cold")
@@ -216,8 +209,8 @@ def test_the_peak_and_the_settings(make_shop: ShopMaker, postgresql_uri: str) ->
     shop = make_shop(postgresql_uri)
     for number in range(3):
         paid(shop, number)
-    ((_, busiest), *_) = run_sql(shop, sql("SELECT date_trunc"))
+    ((_, busiest), *_) = run_sql(shop, block("16-scaling", "SELECT date_trunc"))
     assert busiest > 0
-    run_sql(shop, sql("ALTER TABLE zeus_cvs_payments"))
+    run_sql(shop, block("16-scaling", "ALTER TABLE zeus_cvs_payments"))
     changed = "SELECT relname FROM pg_class WHERE relname LIKE 'zeus%%' AND reloptions IS NOT NULL"
     assert len(run_sql(shop, changed)) == 5

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from redis import Redis as Client
+from sqlalchemy.exc import OperationalError
 
 from tests import servers
 from tests.conftest import started
@@ -62,7 +63,7 @@ def test_a_crash_keeps_what_was_committed(server: Server, engine: sa.Engine) -> 
     open_ = engine.connect()
     note(open_)
     server.restart()
-    with pytest.raises(sa.exc.OperationalError):
+    with pytest.raises(OperationalError):
         note(open_)
     open_.invalidate()
     open_.close()
@@ -77,7 +78,7 @@ def test_while_it_is_stopped_nobody_connects(server: Server, engine: sa.Engine) 
     server.stop()
     server.stop()
     try:
-        with pytest.raises(sa.exc.OperationalError):
+        with pytest.raises(OperationalError):
             engine.connect()
     finally:
         server.start()
@@ -122,7 +123,7 @@ def test_cut_ends_the_connections_of_one_database(
         note(busy)
         assert server.cut(uri_of(engine)) == 2
         for each in (idle, busy):
-            with pytest.raises(sa.exc.OperationalError):
+            with pytest.raises(OperationalError):
                 note(each)
             each.invalidate()
         assert spared.execute(sa.text("SELECT 1")).scalar() == 1

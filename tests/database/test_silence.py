@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 import time_machine
 from click.testing import Result
+from sqlalchemy.exc import OperationalError
 
 from flask_zeus_cvs import EventData, State, silence_suspected
 from flask_zeus_cvs.models import Application, Event, Notification, Payment, Verdict
@@ -293,7 +294,7 @@ def test_a_database_that_is_away_is_no_silence(
     """It is said that nothing could be asked, and no traceback goes to cron's mail."""
 
     def refuse(*args: Any, **more: Any) -> Any:
-        raise sa.exc.OperationalError("SELECT 1", {}, ConnectionRefusedError())
+        raise OperationalError("SELECT 1", {}, ConnectionRefusedError())
 
     monkeypatch.setattr(sqlite_shop.payments.database, "read", refuse)
     said = check(sqlite_shop)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.event import listen
 
 import flask_zeus_cvs.payments
 from flask_zeus_cvs import EventData, ZeusCVS, fulfillment_ready
@@ -97,7 +97,7 @@ class Stage:
 
     def _fill(self) -> None:
         with self.app.app_context():
-            sa.event.listen(self.db.engine, "connect", _hurry)
+            listen(self.db.engine, "connect", _hurry)
             self.db.create_all()
             with patch.object(flask_zeus_cvs.payments, "secrets", Lots(0)):
                 Cast(self).enter()

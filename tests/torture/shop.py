@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from celery import Celery  # type: ignore[import-untyped]
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.event import listens_for
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -346,7 +347,7 @@ def set_pragmas(engine: sa.Engine, *, wal: bool) -> None:
     if engine.dialect.name != "sqlite":
         return
 
-    @sa.event.listens_for(engine, "connect")
+    @listens_for(engine, "connect")
     def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
         connection.execute("PRAGMA synchronous = OFF")
         if wal:

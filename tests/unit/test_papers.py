@@ -56,14 +56,22 @@ def test_every_signal_is_documented() -> None:
 
 
 @pytest.mark.parametrize("reason", REVIEWS)
-def test_every_review_is_documented_in_its_words(reason: ReviewReason) -> None:
+@pytest.mark.parametrize(
+    ("paper", "language", "every"),
+    [("docs/9-staff.md", "en", "any other"), ("docs/ja/9-staff.md", "ja", "ほかのすべて")],
+    ids=["en", "ja"],
+)
+def test_every_review_is_documented_in_its_words(
+    reason: ReviewReason, paper: str, language: str, every: str
+) -> None:
     """The staff's page says of each review what `resolve` and the back office say, decisions included."""
-    page, words = read("docs/9-staff.md"), REVIEWS[reason]
-    assert f"\n| `{reason}` | {words.happened.en} | {words.look.en} |\n" in page
+    page, words = read(paper), REVIEWS[reason]
+    assert f"\n| `{reason}` | {words.happened.said(language)} | {words.look.said(language)} |\n" in page
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", page, flags=re.M)
     for resolution, effect in words.effects.items():
-        (of,) = [of for decision, of, text in rows if (decision, text) == (resolution, effect.en)]
-        assert f"`{reason}`" in of or of == "any other"
+        wanted = (resolution, effect.said(language))
+        (of,) = [of for decision, of, text in rows if (decision, text) == wanted]
+        assert f"`{reason}`" in of or of == every
 
 
 def test_the_glossary_has_the_names_of_the_numbers() -> None:

@@ -99,6 +99,14 @@ def test_the_paper_prints_the_tables() -> None:
     assert set(rows) == {action.value for action in ACTIONS} | set(FACTS)
 
 
+def test_the_japanese_paper_has_the_same_rows() -> None:
+    """The Japanese page names the same actions at the same levels, and the same facts."""
+    page = (ROOT / "docs/ja/14-monitoring.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([A-Z, ]+ \|)?", page, flags=re.M)
+    actions = [(action.value, f"{levels} |") for action, (levels, _) in ACTIONS.items()]
+    assert sorted(rows) == sorted(actions + [(fact, "") for fact in FACTS])
+
+
 def test_what_is_not_known_is_not_said() -> None:
     """Facts that are None are left out; what is false or zero is said."""
     assert said(Action.RECEIVE, payment=None, repeat=False, count=0) == {

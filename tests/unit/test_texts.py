@@ -34,7 +34,8 @@ def forms(text: object) -> tuple[str, ...]:
 
 
 def names(text: str) -> set[str]:
-    return {SAME.get(name, name) for name in re.findall(r"\{(\w*)\}", text)}
+    found: list[str] = re.findall(r"\{(\w*)\}", text)
+    return {SAME.get(name, name) for name in found}
 
 
 @pytest.mark.parametrize("language", catalogs.LANGUAGES)

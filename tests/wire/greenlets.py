@@ -11,7 +11,7 @@ import time  # noqa: E402
 from typing import Any  # noqa: E402
 
 import greenlet  # noqa: E402
-import sqlalchemy as sa  # noqa: E402
+from sqlalchemy.event import listen  # noqa: E402
 
 from tests.wire import delivery_shop  # noqa: E402
 from tests.wire.sites import CALLBACK  # noqa: E402
@@ -36,9 +36,9 @@ def main() -> None:
     time.sleep(0.3)  # the thread that delivers has begun
     with app.app_context():
         engine = app.extensions["sqlalchemy"].engine
-    sa.event.listen(engine, "begin", lambda connection: open_now.append(connection))
+    listen(engine, "begin", lambda connection: open_now.append(connection))
     for ended in ("commit", "rollback"):
-        sa.event.listen(engine, ended, lambda connection: open_now.remove(connection))
+        listen(engine, ended, lambda connection: open_now.remove(connection))
     greenlet.settrace(watch)
     notice(1)
     notice(2)

@@ -15,6 +15,7 @@ import requests
 from flask import Flask
 
 from flask_zeus_cvs.simulator import Simulator
+from tests.blocks import block
 from tests.visitors import FORM, Visitor
 from tests.wire.simulator_peers import FIELDS, form, suite
 from tests.wire.small_shop import create_app
@@ -382,36 +383,10 @@ def test_without_listening_there_is_no_address(zeus: Simulator) -> None:
         _ = zeus.endpoint
 
 
-#: A shop that the guide's example could be about.
-SHOP = """
-from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
-from flask_zeus_cvs import ZeusCVS, fulfillment_ready
-
-db, zeus_cvs, shipped = SQLAlchemy(), ZeusCVS(), []
-
-def create_app(settings):
-    app = Flask(__name__)
-    app.config.update(settings, SECRET_KEY="not a secret")
-    db.init_app(app)
-    zeus_cvs.init_app(app, db)
-    with app.app_context():
-        db.create_all()
-
-    @fulfillment_ready.connect_via(app)
-    def ship(app, *, payment, event, **extra):
-        shipped.append(payment.reference)
-
-    return app
-"""
-
-
-def test_the_guides_example_works_as_it_stands_there(tmp_path: Path) -> None:
-    """Copied from the page into a shop's own suite."""
-    guide = (Path(__file__).parents[2] / "docs/6-sandbox.md").read_text("utf-8")
-    [section] = re.findall(r"^## In tests, without sockets\n(.*?)^## ", guide, re.M | re.S)
-    conftest, test = re.findall(r"^```python\n(.*?)^```", section, re.M | re.S)
-    (tmp_path / "shop.py").write_text(SHOP, "utf-8")
-    (tmp_path / "conftest.py").write_text(conftest, "utf-8")
-    (tmp_path / "test_shop.py").write_text(test, "utf-8")
-    assert "1 passed" in suite(tmp_path)
+def test_the_guides_examples_work_as_they_stand_there(tmp_path: Path) -> None:
+    """The quickstart's shop and the guide's two suites, in a folder with nothing else, warnings as errors."""
+    (tmp_path / "shop.py").write_text(block("1-quickstart", "from flask import Flask"), "utf-8")
+    (tmp_path / "conftest.py").write_text(block("6-sandbox", "import pytest\nfrom shop"), "utf-8")
+    (tmp_path / "test_shop.py").write_text(block("6-sandbox", "from flask_zeus_cvs import Customer"), "utf-8")
+    (tmp_path / "test_live_shop.py").write_text(block("6-sandbox", "import threading"), "utf-8")
+    assert "2 passed" in suite(tmp_path, "-W", "error")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.blocks import block
 from tests.conftest import missing
 from tests.wire.simulator_peers import Ear
 
@@ -189,10 +190,9 @@ def sent() -> str:
 
 def test_the_guides_commands_run_as_they_stand_there(curl: Curl) -> None:
     """Besides the port and the number of the application."""
-    guide = (Path(__file__).parents[2] / "docs/6-sandbox.md").read_text("utf-8")
-    commands = re.findall(r"^    curl (.*)$", guide, re.M)
+    commands = block("6-sandbox", "curl 'http://127.0.0.1:5001/api/applications").splitlines()
     assert len(commands) >= 6
     order_no = answered(curl.apply())["order_no"]
     for command in commands:
-        words = shlex.split(command.replace("http://127.0.0.1:5001", "").replace("ORDER_NO", order_no))
+        _, *words = shlex.split(command.replace("http://127.0.0.1:5001", "").replace("ORDER_NO", order_no))
         assert "error" not in json.loads(curl(*words))

@@ -340,7 +340,7 @@ def follows(before: Status | Silent, after: Status | Silent, by: str) -> bool:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(MOVES, max_size=40))
 def test_no_walk_leaves_the_table(moves: list[tuple[str, int]]) -> None:
     """Whatever is done in whatever order: every step is one of the table, in time, and told as the manual says."""

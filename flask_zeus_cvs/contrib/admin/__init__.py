@@ -12,6 +12,8 @@ write rows past the verbs.
 
 from __future__ import annotations
 
+from typing import cast
+
 from flask import Flask
 from flask_admin import Admin  # type: ignore[import-untyped]
 from flask_admin.theme import Bootstrap4Theme  # type: ignore[import-untyped]
@@ -65,7 +67,7 @@ def make_admin(
     access = Access(allowed, may_reveal, who)
     admin = Admin(
         app,
-        name=name or Translated(_NAME),
+        name=name or cast("str", Translated(_NAME)),
         url=url,
         endpoint="zeus_cvs_dashboard",
         index_view=Dashboard(access, url=url, static_folder="static"),

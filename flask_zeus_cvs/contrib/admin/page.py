@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from flask import Response, current_app, flash, make_response, redirect, url_for
 from flask.typing import ResponseReturnValue
@@ -45,7 +45,10 @@ def route(place: str, *methods: str) -> Callable[[_View], _View]:
 
 
 class Translated:
-    """A text that is translated whenever it is shown: menus are made once, and languages belong to requests."""
+    """A text that is translated whenever it is shown: menus are made once, and languages belong to requests.
+
+    Where Flask-Admin asks for a str it only shows it, so this does, too.
+    """
 
     def __init__(self, message: str) -> None:
         self._message = message
@@ -57,12 +60,15 @@ class Translated:
 class Page(BaseView):  # type: ignore[misc]
     """A view of ours: closed to everyone whom the shop does not let in."""
 
+    admin: Any  #: whose view it has become
+
     def __init__(
         self, access: Access, message: str, place: str, category: Translated | None, **more: Any
     ) -> None:
         self.access = access
         more.setdefault("url", place)
-        super().__init__(name=Translated(message), category=category, endpoint=f"zeus_cvs_{place}", **more)
+        name, under = cast("str", Translated(message)), cast("str | None", category)
+        super().__init__(name=name, category=under, endpoint=f"zeus_cvs_{place}", **more)
 
     def is_accessible(self) -> bool:
         return self.access.permits()
