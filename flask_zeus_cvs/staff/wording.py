@@ -75,7 +75,7 @@ DELIVERY_STATES: Mapping[DeliveryState, Words] = MappingProxyType(
         DeliveryState.PARKED: Words(
             "parked: given up on, retry or dismiss it", "保留（再試行か取りやめの判断待ち）"
         ),
-        DeliveryState.OBSOLETE: Words("overtaken, not sent", "追い越されたため配信せず"),
+        DeliveryState.OBSOLETE: Words("overtaken, not sent", "状況が変わったため配信せず"),
         DeliveryState.DISMISSED: Words("dismissed by a person", "担当者が取りやめ"),
     }
 )
@@ -160,15 +160,15 @@ _EFFECTS: Mapping[Resolution, Words] = {
 _OF_WHOM: Mapping[Resolution, Words] = {
     Resolution.RECEIVED: Words(
         "Say whose it is: its slip becomes one of that payment, which counts as paid, and the goods ship, once.",
-        "どの支払いのものかを指定してください。その支払いの払込票になって入金済になり、商品は一度だけ出荷可になります。",
+        "どの支払いのものかを指定してください。その支払いの払込票として扱い、入金済にします。商品は一度だけ出荷可になります。",
     ),
     Resolution.CONFIRMED: Words(
         "Say whose it is: the same, and the money counts as certain.",
-        "どの支払いのものかを指定してください。同様に、売上確定になります。",
+        "どの支払いのものかを指定してください。その支払いを売上確定にします。商品は一度だけ出荷可になります。",
     ),
     Resolution.CANCELLED: Words(
         "Say whose it is: its slip becomes one of that payment, and counts as taken back.",
-        "どの支払いのものかを指定してください。その支払いの払込票になり、入金取消になります。",
+        "どの支払いのものかを指定してください。その支払いの払込票として扱い、入金取消にします。",
     ),
     Resolution.IGNORED: Words(
         "Only the question is closed: the notice is kept and books nothing.",
@@ -242,7 +242,7 @@ REVIEWS: Mapping[ReviewReason, ReviewWords] = MappingProxyType(
             received=Words(
                 "The amount that came is good enough: the payment counts as paid, and the goods ship, once. "
                 "Returning or claiming the difference is yours.",
-                "届いた金額でよいことにします。入金済になり、商品は一度だけ出荷可になります。差額の返金・請求はショップで行ってください。",
+                "届いた金額で了承します。入金済になり、商品は一度だけ出荷可になります。差額の返金・請求はショップで行ってください。",
             ),
             ignored=Words(
                 "The money is not booked: the payment stays as it is, and an unpaid slip may expire. "
@@ -359,7 +359,7 @@ REVIEWS: Mapping[ReviewReason, ReviewWords] = MappingProxyType(
             cancelled=Words(
                 "The later amount counts as taken back, and payment_cancelled is told: receivers that stop a parcel "
                 "stop it although the first amount is there. After a refund, ignore it with a note.",
-                "後の入金を取消とし、payment_cancelledが通知されます。先の入金があっても、受信側が出荷を止めることがあります。"
+                "後の入金を取消とし、payment_cancelledが通知されます。先の入金があっても、ショップの処理が出荷を止めることがあります。"
                 "返金した場合は、メモを付けて「変更しない」を選んでください。",
             ),
             ignored=Words(

@@ -75,7 +75,7 @@ _ANY_FIELD: Mapping[Problem, str] = MappingProxyType(
         Problem.too_short: mark("{}文字以上で入力してください。"),
         Problem.too_long: mark("{}文字までで入力してください。"),
         Problem.length: mark("{}文字で入力してください。"),
-        Problem.range: mark("値が範囲の外です。"),
+        Problem.range: mark("値が範囲外です。"),
         Problem.choice: mark("選べる値ではありません。"),
         Problem.first_digit: mark("{}から始まる番号を入力してください。"),
         Problem.malformed: mark("形が正しくありません。"),

@@ -263,7 +263,7 @@ def test_looks_grow_rare_and_end(visit: Visit) -> None:
     before = len(seen)
     pass_time(page, 1500)
     at_the_end = len(seen)
-    expect(page.get_by_text("自動の確認を休んでいます")).to_be_visible()
+    expect(page.get_by_text("自動更新を停止しています")).to_be_visible()
     pass_time(page, 300)
 
     assert 3 <= first_minute <= 6
@@ -271,7 +271,7 @@ def test_looks_grow_rare_and_end(visit: Visit) -> None:
     assert len(seen) == at_the_end
     hide(page, True)
     hide(page, False)
-    expect(page.get_by_text("自動の確認を休んでいます")).to_be_hidden()
+    expect(page.get_by_text("自動更新を停止しています")).to_be_hidden()
 
 
 def test_hidden_page_does_not_ask(visit: Visit, stage: Stage) -> None:
@@ -296,7 +296,7 @@ def test_page_that_is_gone_is_left_in_peace(visit: Visit, status: int) -> None:
     pass_time(page, 300)
 
     assert len(seen) == 1
-    expect(page.get_by_text("自動の確認を休んでいます")).to_be_visible()
+    expect(page.get_by_text("自動更新を停止しています")).to_be_visible()
     expect(page.get_by_text("受付番号").first).to_be_visible()
 
 

@@ -18,6 +18,7 @@ from flask_zeus_cvs.protocol.codes import Store, TestType
 from flask_zeus_cvs.staff import operation_run
 from flask_zeus_cvs.staff.operation_run import SENDPOINT, Rehearsal
 from flask_zeus_cvs.staff.operation_test import Page, Trial
+from tests.blocks import block
 from tests.conftest import CUSTOMER, Shop, ShopMaker, accepted
 
 DETAILS = ("--name", CUSTOMER.name, "--phone", CUSTOMER.phone, "--email", CUSTOMER.email)
@@ -330,3 +331,10 @@ def test_a_name_is_taken_as_people_type_it(sqlite_shop: Shop, folder: Path) -> N
         command._customer(Customer("ﾔﾏﾀﾞ たろう", "03-1234-5678", "t@example.com"), False).name
         == "ヤマダ　タロウ"
     )
+
+
+def test_likely_causes_are_told_as_the_page_shows(make_shop: ShopMaker, folder: Path) -> None:
+    """No notice comes to a shop that permits some addresses: the page's list, line by line."""
+    shop = make_shop(CALLBACK_IPS="192.0.2.10")
+    answer = shop.app.test_cli_runner().invoke(args=["zeus-cvs", "test-order", *TEST, *DETAILS])
+    assert block("12-go-live", "         Likely causes") in answer.output

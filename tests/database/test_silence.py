@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from flask_zeus_cvs.models import Application, Event, Notification, Payment, Ver
 from flask_zeus_cvs.protocol.codes import Store
 from flask_zeus_cvs.staff.findings import Severity
 from flask_zeus_cvs.staff.silence import Evidence, Slip, gather, judge, learn, listen
+from tests.blocks import assert_printed, block, dialogue
 from tests.conftest import Shop, accepted
 from tests.database.test_receive import notice
 from tests.unit.test_silence import START, as_of, trade
@@ -299,3 +301,15 @@ def test_a_database_that_is_away_is_no_silence(
     monkeypatch.setattr(sqlite_shop.payments.database, "read", refuse)
     said = check(sqlite_shop)
     assert (said.exit_code, "[database.away]" in said.output) == (2, True)
+
+
+def test_the_command_prints_what_the_page_shows(sqlite_shop: Shop) -> None:
+    """A busy shop that has heard nothing for hours: the page's words, but for its numbers."""
+    broken_at = START + timedelta(days=63, hours=8)
+    slips = [each for each in trade(seed=11, a_week=420, days=64) if each.opened_at < broken_at]
+    fill(sqlite_shop, slips, broken_at, broken_at + 9 * HOUR, told=True)
+    with time_machine.travel(broken_at + 9 * HOUR, tick=False):
+        answer = check(sqlite_shop)
+    ((_, shown),) = dialogue(block("11-check", "$ flask zeus-cvs check --live"))
+    assert answer.exit_code == 2
+    assert_printed(*(" ".join(re.sub(r"[\d.,]*\d", "#", each).split()) for each in (answer.output, shown)))

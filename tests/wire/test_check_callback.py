@@ -19,11 +19,15 @@ from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import make_server
 
-from flask_zeus_cvs.models import Notification, Review
+from flask_zeus_cvs import fulfillment_ready, review_required, silence_suspected
+from flask_zeus_cvs.models import Memo, Notification, Review
+from flask_zeus_cvs.payments import SWEPT
 from flask_zeus_cvs.probe import QUESTION, question
 from flask_zeus_cvs.staff import outside
 from flask_zeus_cvs.staff.findings import Finding, Severity
+from tests.blocks import assert_printed, block, dialogue
 from tests.conftest import Shop, ShopMaker
+from tests.database.test_check import GOOD, hear
 from tests.visitors import Zeus
 from tests.wire.raw_server import Server, always, reply
 
@@ -366,3 +370,23 @@ def test_a_certificate_that_does_not_hold(
 def test_the_url_is_completed(make_shop: ShopMaker, root: str, url: str) -> None:
     """The shop's root is enough; what is a callback's URL already is asked as it is."""
     assert outside.callback_url(make_shop(CALLBACK_TOKEN=TOKEN).payments.settings, root) == url
+
+
+def test_it_prints_what_the_page_shows(make_shop: ShopMaker, tls: ssl.SSLContext) -> None:
+    """A shop whose proxy is not read, and where neither a notice nor cron has come: in these words, so many findings."""
+    shop = make_shop(testing=False, **{**GOOD, "CALLBACK_TOKEN": TOKEN})
+    shop.app.config.update(SECRET_KEY="long enough to be kept", SESSION_COOKIE_SECURE=True)
+    with shop.db.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    for signal in (fulfillment_ready, review_required, silence_suspected):
+        signal.connect(hear, sender=shop.app)
+    shop.payments.database.write(lambda session: session.add(Memo(key=SWEPT, value="null")))
+    ((command, output),) = dialogue(block("11-check", "$ flask zeus-cvs check --url"))
+    *words, url = command.removeprefix("flask ").split()
+    shop.app.wsgi_app = Proxy(ProxyFix(shop.app.wsgi_app, x_for=0, x_proto=1), scheme="https")  # type: ignore[method-assign]
+    with serving(shop.app, tls) as port:
+        printed = shop.app.test_cli_runner().invoke(args=[*words, f"{url}:{port}"]).output
+    without_port = printed.replace(f":{port}", "")
+    assert_printed(
+        " ".join(without_port.split()), " ".join(output.split())
+    )  # the port has moved a line's end

@@ -19,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_zeus_cvs.simulator import Simulator
+from tests.blocks import assert_printed, block
 from tests.conftest import CLIENT_IP, CUSTOMER
 from tests.wire import hearing_shop
 from tests.wire.sites import PATIENCE, Site, command, environment, serving, until
@@ -182,6 +183,19 @@ def test_every_store_at_once(tmp_path: Path, zeus: Simulator, settings: dict[str
         assert set(site.orders()) == {each["reference"] for each in told["stores"]}
         assert told["tester"] == {"name": "ヤ＊＊＊", "phone": "***5678", "email": "t***@example.com"}
     assert "ローソン | ファミリーマート" in ended.markdown
+
+
+def test_it_prints_what_the_page_shows(tmp_path: Path, zeus: Simulator, settings: dict[str, Any]) -> None:
+    """Of type 1: what is said of the notices, the reports and the sum, but for numbers."""
+    with running(tmp_path, zeus, settings):
+        ended = carry_out(settings, tmp_path, "--type", "1")
+    printed = numberless(ended.said[ended.said.index("3. Notices") :])
+    assert_printed(printed, numberless(block("12-go-live", "3. Notices")))
+
+
+def numberless(text: str) -> str:
+    """A text in one line, its numbers left out."""
+    return " ".join(re.sub(r"\d+", "#", text).split())
 
 
 @pytest.mark.parametrize(

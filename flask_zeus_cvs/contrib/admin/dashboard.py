@@ -235,7 +235,7 @@ def _stores(found: Figures) -> Drawing:
 
 
 def _hours(spread: Spread) -> Drawing:
-    half = translate("半分の方は{hours}時間以内に支払っています。", hours=f"{spread.median or 0:.1f}")
+    half = translate("半数の方が{hours}時間以内に支払っています。", hours=f"{spread.median or 0:.1f}")
     return _distribution(
         "hours",
         translate("申し込みから入金までの時間"),
@@ -251,7 +251,7 @@ def _hours(spread: Spread) -> Drawing:
 
 
 def _days(spread: Spread) -> Drawing:
-    half = translate("半分は{days}日以内に確定しています。", days=f"{spread.median or 0:.0f}")
+    half = translate("半数が{days}日以内に確定しています。", days=f"{spread.median or 0:.0f}")
     lower = (0, *spread.bounds)
     spans = [
         f"{low}" if high - low == 1 else f"{low}-{high - 1}"

@@ -1,0 +1,80 @@
+"""No code block of the papers is out of sight: a test runs or compares it, or it stands here with the reason."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+
+import pytest
+
+from tests.blocks import ROOT, Block, blocks_of, papers
+
+#: The second of two tables with one head.
+SQLITE = (
+    "                          req/s  to floor   p50 ms   p99 ms  CPU app ms  CPU db ms  MB/worker\nfloor"
+)
+MEASURED = "what was measured on one machine on one day: the command above it measures anew"
+#: Blocks that no test runs, by page and first words, and why.
+NOT_RUN: dict[tuple[str, str], str] = {
+    (
+        "15-queues",
+        "pip install",
+    ): "extras and a broker's client from the package index; extras are tested by name",
+    (
+        "15-queues",
+        'gunicorn "shop',
+    ): "Celery's own programs; its task, its schedule and a worker are tested without them",
+    (
+        "16-scaling",
+        "FLASK_SQLALCHEMY_DATABASE_URI",
+    ): "gunicorn on a replica; the role that reads there is tested",
+    ("16-scaling", SQLITE): MEASURED,
+}
+
+
+@cache
+def taken() -> frozenset[tuple[str, str]]:
+    """Page and first words of each call of `block` in the tests."""
+    files = [path for path in ROOT.glob("tests/**/*.py") if path.name != "blocks.py"]
+    calls = [node for path in files for node in ast.walk(ast.parse(path.read_text("utf-8")))]
+    return frozenset(
+        (node.args[0].value, node.args[1].value)
+        for node in calls
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "block"
+        and all(isinstance(each, ast.Constant) for each in node.args)
+    )
+
+
+def found(page: str, beginning: str) -> list[Block]:
+    return [each for each in blocks_of(page) if each.text.startswith(beginning)]
+
+
+@pytest.mark.parametrize("paper", papers())
+def test_every_block_is_run_or_compared(paper: str) -> None:
+    """Each block of each paper is taken by a test, or named above with the reason."""
+    known = [words for at, words in (*taken(), *NOT_RUN) if at == paper]
+    left = [
+        f"{paper}, line {each.line}: {each.text.splitlines()[0]}"
+        for each in blocks_of(paper)
+        if not any(each.text.startswith(words) for words in known)
+    ]
+    assert left == []
+
+
+def test_no_reason_is_left_over() -> None:
+    """What is named above is on its page, and no test takes it."""
+    for at, words in NOT_RUN:
+        assert found(at, words), words
+    assert not taken() & set(NOT_RUN)
+
+
+def test_blocks_are_found_as_markdown_has_them() -> None:
+    """Each fence is one's beginning or end: none is left open, or stands in a list, where we would miss it."""
+    for page, path in papers().items():
+        lines = path.read_text("utf-8").splitlines()
+        fences = [each for each in lines if each.lstrip().startswith("```")]
+        directives = [each for each in lines if each.startswith("```{")]
+        fenced = [each for each in blocks_of(page) if lines[each.line - 1].startswith("```")]
+        assert len(fences) == 2 * (len(fenced) + len(directives)), page
