@@ -18,8 +18,9 @@ import pytest
 import requests
 
 from flask_zeus_cvs.simulator import Simulator
-from tests.blocks import block
+from tests.blocks import ROOT, block
 
+README, JAPANESE = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.ja.md"))
 QUICKSTART = block("README", "from flask import")
 COMMANDS = block("README", "python -m flask_zeus_cvs.simulator")
 #: Seconds until a program that says nothing is ended.
@@ -68,6 +69,35 @@ def running(words: list[str], folder: Path) -> Iterator[Program]:
         watchdog.cancel()
         process.kill()
         process.communicate()
+
+
+def code(text: str) -> list[str]:
+    """Every block of code, fenced or indented, in its order."""
+    return re.findall(r"^```[^`]*^```$|(?<=\n\n)(?: {4}.*\n)+", text, flags=re.M)
+
+
+def outline(text: str) -> list[str]:
+    """What a reader finds one way in both languages: headings, rows, points, and which pages are linked."""
+    kinds = re.findall(r"^(#+ |\||\d+\. )|\]\((?:docs/)?(?:ja/)?([^)]+)\)", text, flags=re.M)
+    return [mark or page for mark, page in kinds if not page.startswith("README")]
+
+
+def test_japanese_readers_get_the_same_code() -> None:
+    """Byte for byte, so that what is tested of the one holds for the other."""
+    assert code(README) == code(JAPANESE)
+    assert len(code(README)) == 3
+
+
+def test_both_readmes_say_the_same_things() -> None:
+    """The same sections, tables, points and pages, in the same order."""
+    assert outline(README) == outline(JAPANESE)
+
+
+@pytest.mark.parametrize("text", [README, JAPANESE], ids=["en", "ja"])
+def test_the_comparison_is_short(text: str) -> None:
+    """At most eight ways, in five minutes' reading."""
+    (table,) = [each for each in re.findall(r"(?:^\|.*\n)+", text, flags=re.M) if "Welcart" in each]
+    assert 5 <= len(table.splitlines()) - 2 <= 8
 
 
 def test_the_quickstart_is_short() -> None:
