@@ -46,7 +46,8 @@ WELCOME = """
   Staff page    {shop}/staff/    any user name, password {password}
   Back office   {shop}/staff/konbini/    the payments, for the same people
 
-  1. Put something into the cart, order it, and choose a store.
+  1. Put something into the cart, order it, and choose a store. フリガナ is how the name sounds,
+     in katakana or hiragana: for Mary Smith, メアリー スミス.
   2. Pay the numbers you are given at {sandbox}/counter
   3. Look at the order again: it has been shipped.
   4. See what ZEUS saw: {sandbox}/screen (applications, notices, CSV), {sandbox}/mails;

@@ -18,7 +18,7 @@ SAME = {"month_name": "month"}
 _QUOTED = re.compile(r"\([^()]*\)|“[^”]*”|「[^」]*」|（[^（）]*）")
 _JAPANESE = re.compile(r"[぀-ヿ㐀-鿿]+")
 #: Texts that show an example of what to type, or name a company.
-_EXAMPLES = re.compile(r"ヤマダ　ハナコ")
+_EXAMPLES = re.compile(r"メアリー　スミス")
 
 
 def pairs(language: str) -> Iterator[tuple[str, str]]:
