@@ -1,4 +1,4 @@
-"""The code blocks of the papers, fenced and indented: a test takes the one that it runs or compares.
+"""The code blocks of the papers as tests take them: each is taken by the test that runs or compares it.
 
 `tests/unit/test_blocks.py` finds each call of `block` in the tests: a block that nobody takes is an error.
 """
@@ -7,31 +7,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-_FENCED = r"^```(?P<kind>[^\n`]*)\n(?P<fenced>.*?)^```$"
-_INDENTED = r"(?<=\n\n)(?P<indented>(?: {4}[^\n]*\n|\n(?= {4}))+)"
-_BLOCK = re.compile(f"{_FENCED}|{_INDENTED}", re.M | re.S)
-_INDENT = re.compile("^ {4}", re.M)
-
-
-@dataclass(frozen=True)
-class Block:
-    """One block: its page, the line that it begins at, the word behind its fence, and its text without indentation."""
-
-    page: str
-    line: int
-    kind: str
-    text: str
+from tests.papers import DOCS, ROOT, Block, blocks
 
 
 def papers() -> dict[str, Path]:
     """Every English paper by its name without its ending, as `block` wants it."""
-    found = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+    found = sorted([*ROOT.glob("*.md"), *DOCS["en"].glob("*.md")])
     return {path.stem: path for path in found if not path.stem.endswith(".ja")}
 
 
@@ -41,18 +25,8 @@ def blocks_of(page: str) -> tuple[Block, ...]:
 
     A Japanese page is named ``ja/…``: its blocks are those of the English one, but for output in the reader's language.
     """
-    path = ROOT / f"docs/{page}.md" if page.startswith("ja/") else papers()[page]
-    found = _read(page, path.read_text("utf-8"))
-    return tuple(each for each in found if not each.kind.startswith("{"))
-
-
-def _read(page: str, text: str) -> Iterator[Block]:
-    for found in _BLOCK.finditer(text):
-        line = text.count("\n", 0, found.start()) + 1
-        if found["indented"] is None:
-            yield Block(page, line, found["kind"], found["fenced"])
-        else:
-            yield Block(page, line, "", _INDENT.sub("", found["indented"].rstrip("\n") + "\n"))
+    path = DOCS["en"] / f"{page}.md" if page.startswith("ja/") else papers()[page]
+    return tuple(each for each in blocks(path) if not (each.info or "").startswith("{"))
 
 
 def block(page: str, beginning: str) -> str:

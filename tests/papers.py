@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -28,10 +28,14 @@ class Heading:
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code or of output; ``info`` is its language, None where it is indented instead of fenced."""
+    """A block of code or of output; ``info`` is its language, None where it is indented instead of fenced.
+
+    Two are equal wherever on a page they stand.
+    """
 
     info: str | None
     text: str
+    line: int = field(default=0, compare=False)
 
     @property
     def is_output(self) -> bool:
@@ -81,7 +85,7 @@ def _anchor(text: str, taken: set[str]) -> str:
 def blocks(path: Path) -> list[Block]:
     """The code blocks of a page, in order."""
     return [
-        Block(token.info.strip() if token.type == "fence" else None, token.content)
+        Block(token.info.strip() if token.type == "fence" else None, token.content, (token.map or [0])[0] + 1)
         for token in _tokens(path)
         if token.type in ("fence", "code_block")
     ]

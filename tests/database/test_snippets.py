@@ -43,11 +43,12 @@ from flask_zeus_cvs.settings import Settings
 from flask_zeus_cvs.signals import SIGNALS
 from flask_zeus_cvs.simulator import Simulator
 from flask_zeus_cvs.staff.search import Filters
-from tests.blocks import ROOT, block
+from tests.blocks import block
 from tests.conftest import Shop, ShopMaker, missing
 from tests.customer_pages import PAGES, Shown, Stage
 from tests.database.drilled import make_shop as make_drilled_shop
 from tests.database.test_receive import notice
+from tests.papers import ROOT
 
 STATIC = ROOT / "flask_zeus_cvs" / "static"
 TARO = Customer("ヤマダ　タロウ", "09012345678", "taro@example.com")

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.blocks import ROOT, block
+from tests.blocks import block
 from tests.conftest import missing
 from tests.database.test_readme import PATIENCE, running
+from tests.papers import ROOT
 from tests.waiting import until
 
 #: Minutes that the docs promise.

@@ -7,7 +7,8 @@ from functools import cache
 
 import pytest
 
-from tests.blocks import ROOT, Block, blocks_of, papers
+from tests.blocks import blocks_of, papers
+from tests.papers import ROOT, Block
 
 #: The second of two tables with one head.
 SQLITE = (
@@ -68,13 +69,3 @@ def test_no_reason_is_left_over() -> None:
     for at, words in NOT_RUN:
         assert found(at, words), words
     assert not taken() & set(NOT_RUN)
-
-
-def test_blocks_are_found_as_markdown_has_them() -> None:
-    """Each fence is one's beginning or end: none is left open, or stands in a list, where we would miss it."""
-    for page, path in papers().items():
-        lines = path.read_text("utf-8").splitlines()
-        fences = [each for each in lines if each.lstrip().startswith("```")]
-        directives = [each for each in lines if each.startswith("```{")]
-        fenced = [each for each in blocks_of(page) if lines[each.line - 1].startswith("```")]
-        assert len(fences) == 2 * (len(fenced) + len(directives)), page
