@@ -129,10 +129,12 @@ class Mail:
 
     @property
     def order_no(self) -> str:
+        """ZEUS's serial of the application that it is about."""
         return self.application.order_no
 
     @property
     def subject(self) -> str:
+        """The subject, marked as the sandbox's."""
         return f"【サンドボックス】{_SUBJECTS[self.kind]}"
 
     @property
