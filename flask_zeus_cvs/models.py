@@ -259,8 +259,9 @@ class Payment(Base):
     purged_at: Mapped[datetime | None]
     #: The sum of its applications' revisions, which tells whether they were read as new as this row.
     revision: Mapped[int] = mapped_column(default=0, server_default="0")
-    #: Whether a review was ever opened, and whether money was ever taken back: few were, and the others need no look.
+    #: Whether a review was ever opened: few were, and the others need no look.
     was_reviewed: Mapped[bool] = mapped_column(default=False, server_default=sa.true())
+    #: Whether money was ever taken back: as `was_reviewed`.
     has_lost: Mapped[bool] = mapped_column(default=False, server_default=sa.true())
 
     #: Each 申込 to ZEUS, oldest first.

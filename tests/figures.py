@@ -1,4 +1,4 @@
-"""``make figures``: draw the states of an application from `lifecycle.TABLE`, and print the tables of docs/19.
+"""``make figures``: draw the states of an application from `lifecycle.TABLE`, and renew the tables of docs/19.
 
 Only where a state stands in the figure, and which of its moves are drawn, is written here. Where a move leads is looked
 up. The same functions tell a test whether the figure and the pages are what the table says.
@@ -6,15 +6,16 @@ up. The same functions tell a test whether the figure and the pages are what the
 
 from __future__ import annotations
 
-import sys
+import re
 from collections.abc import Iterable
 from html import escape
-from pathlib import Path
 
 from flask_zeus_cvs.lifecycle import HOLDS_MONEY, LIVE, NOTICES, STATES, TABLE, Cell, Input, State
+from tests.papers import DOCS
 from tests.test_layers import MAY_IMPORT
 
-FIGURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "states.svg"
+FIGURE = DOCS["en"] / "images" / "states.svg"
+PAGES = [folder / "19-how-it-works.md" for folder in DOCS.values()]
 #: Column and row of each state.
 PLACES: dict[State, tuple[int, int]] = {
     State.DECLINED: (0, 0),
@@ -152,19 +153,26 @@ def layers() -> dict[str, str]:
     while left:
         lowest = [part for part, below in left.items() if below <= found.keys()]
         assert lowest, f"a ring: {sorted(left)}"
-        for part in lowest:
-            below = left.pop(part)
-            found[part] = ", ".join(each for each in found if each in below) or "–"
+        found |= {part: ", ".join(sorted(left.pop(part))) or "–" for part in lowest}
     return found
+
+
+def renewed(page: str) -> str:
+    """Put the tables of the code into a page; what is written beside a part stays, and a new part has … there."""
+    told = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \| [\w, –]+ \|$", page, flags=re.M))
+    house = [f"| `{part}` | {told.get(part, '…')} | {below} |" for part, below in layers().items()]
+    tables = [rows(NOTICES), rows(OURS), house]
+    bodies = list(re.finditer(r"(?<=\|---\|\n)(?:\|.*\n)+", page))
+    ours = [each for each in bodies if each[0].startswith(("| `submitting`", "| `exceptions`"))]
+    for body, table in reversed(list(zip(ours, tables, strict=True))):
+        page = page[: body.start()] + "\n".join(table) + "\n" + page[body.end() :]
+    return page
 
 
 def main() -> None:
     FIGURE.write_text(figure(), "utf-8")
-    for inputs in (NOTICES, OURS):
-        head = ["state", *(f"`{each}`" for each in inputs)]
-        lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows(inputs)]
-        sys.stdout.write("\n".join(lines) + "\n\n")
-    sys.stdout.write("".join(f"| `{part}` |  | {below} |\n" for part, below in layers().items()))
+    for page in PAGES:
+        page.write_text(renewed(page.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":
