@@ -6,7 +6,7 @@ PY := .venv/bin/python
 CODE := flask_zeus_cvs example_shop tests docs/conf.py docs/pages.py
 SPHINX := $(PY) -m sphinx -q -E -W --keep-going -n -c docs
 
-.PHONY: help demo test torture fuzz bench texts screenshots figures docs check wheel clean
+.PHONY: help demo test torture fuzz bench texts screenshots figures docs check matrix wheel clean
 help:
 	@echo "make demo     run the example shop and the sandbox   (PORT=5000 SANDBOX_PORT=5001)"
 	@echo "make test     run all tests                          (ARGS='-k lawson' for some of them)"
@@ -19,6 +19,8 @@ help:
 	@echo "make figures  draw the states, and renew the tables of docs/19-how-it-works.md from the code"
 	@echo "make docs     build the documentation, English and Japanese, into build/docs/"
 	@echo "make check    lint, formatting, types, and who imports whom"
+	@echo "make matrix   install the wheel elsewhere, and run the tests there: each Python, newest and lowest dependencies"
+	@echo "              (ARGS='--python 3.12 --deps lowest'; --quick: unit tests only; --smoke: one order, no tests)"
 	@echo "make wheel    build the package into dist/"
 	@echo "make clean    remove .venv and what was built"
 
@@ -57,6 +59,9 @@ docs: .venv/docs-installed
 	$(SPHINX) -D language=en -d build/docs/.cache/en docs build/docs/en
 	$(SPHINX) -D language=ja -d build/docs/.cache/ja docs/ja build/docs/ja
 	@echo "Now open build/docs/en/index.html or build/docs/ja/index.html"
+
+matrix: .venv/matrix-installed
+	@$(PY) -m tests.matrix $(ARGS)
 
 wheel: .venv/test-installed
 	$(PY) -m build

@@ -17,7 +17,9 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-PACKAGE = Path(__file__).resolve().parents[1] / "flask_zeus_cvs"
+import flask_zeus_cvs
+
+PACKAGE = Path(flask_zeus_cvs.__file__).parent
 FOLDER = PACKAGE / "translations"
 METHODS = [("web/**.py", "python"), ("contrib/**.py", "python"), ("templates/**.html", "jinja2")]
 KEYWORDS: dict[str, Any] = {

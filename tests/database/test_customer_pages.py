@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from jinja2 import meta
 
+import flask_zeus_cvs
 from flask_zeus_cvs import State
 from flask_zeus_cvs.lifecycle import STATES
 from flask_zeus_cvs.protocol.codes import ERROR_CODES, STORES, Remedy
 from tests.customer_pages import LANGUAGES, PAGES, SLIPS, Shown, Stage
 
-TEMPLATES = Path(__file__).parents[2] / "flask_zeus_cvs" / "templates"
+TEMPLATES = Path(flask_zeus_cvs.__file__).parent / "templates"
 
 
 @pytest.fixture(scope="module")

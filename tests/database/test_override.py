@@ -14,10 +14,11 @@ from babel.messages.mofile import write_mo
 from flask import Flask
 from flask_babel import Babel  # type: ignore[import-untyped]
 
+import flask_zeus_cvs
 from flask_zeus_cvs.clock import now
 from tests.customer_pages import LANGUAGES, PAGES, Shown, Stage
 
-TEMPLATES = Path(__file__).parents[2] / "flask_zeus_cvs" / "templates"
+TEMPLATES = Path(flask_zeus_cvs.__file__).parent / "templates"
 #: The one thing in a page that is another each time it is asked for.
 _TOKEN = re.compile(r'(name="csrf_token"[^>]*value=")[^"]*')
 
@@ -165,7 +166,7 @@ def test_the_shops_other_templates_are_left_alone(tmp_path: Path) -> None:
 
 def test_every_block_is_documented() -> None:
     """The page on templates names the blocks that a shop may count on: all that there are, where they are."""
-    paper = (TEMPLATES.parents[1] / "docs" / "8-pages.md").read_text("utf-8")
+    paper = (Path(__file__).parents[2] / "docs" / "8-pages.md").read_text("utf-8")
     rows = re.findall(r"^\| `([\w/]+\.html)`[^|]* \| ((?:`\w+`(?:, )?)+) \|$", paper, flags=re.M)
     listed = {template: set(re.findall(r"`(\w+)`", names)) for template, names in rows}
     there = {

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import flask_zeus_cvs
 from flask_zeus_cvs import telemetry
 from flask_zeus_cvs.telemetry import ACTIONS, FACTS, Action, said, span
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "flask_zeus_cvs"
+PACKAGE = Path(flask_zeus_cvs.__file__).parent
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 #: The sandbox and the drill speak for themselves.
 OTHERS = {"simulator", "drill"}
