@@ -33,6 +33,10 @@ KEYWORDS: dict[str, Any] = {
 }
 #: Languages with a catalog; Japanese is what the texts are written in.
 LANGUAGES = ("en",)
+#: Whose texts are the staff's.
+STAFF = ("contrib/", "templates/zeus_cvs/admin/")
+#: The pages that have a table of the customers' texts.
+PAGES = tuple(PACKAGE.parent / "docs" / each for each in ("8b-templates.md", "ja/8b-templates.md"))
 
 
 def gathered() -> Catalog:
@@ -89,12 +93,44 @@ def _quiet(catalog: Catalog) -> Catalog:
     return catalog
 
 
+def table_of_texts() -> list[str]:
+    """Write the rows of docs/8b-templates.md: each text of the customers' pages, the English one, and where it stands."""
+    catalog = read("en")
+    rows = []
+    for each in catalog:
+        places = sorted({file for file, _ in each.locations if not file.startswith(STAFF)})
+        if each.id and places:
+            said = each.string if isinstance(each.string, (tuple, list)) else (each.string,)
+            key = each.id[0] if isinstance(each.id, (tuple, list)) else each.id
+            cells = (_code(key), " · ".join(map(_code, dict.fromkeys(said))), ", ".join(map(_place, places)))
+            rows.append((places, f"| {' | '.join(cells)} |"))
+    return [row for _, row in sorted(rows)]
+
+
+def _code(text: object) -> str:
+    return "`" + str(text).replace("\n", "\\n") + "`"
+
+
+def _place(file: str) -> str:
+    return f"`{file.removeprefix('templates/zeus_cvs/')}`"
+
+
+def write_table(page: Path) -> None:
+    """Put the texts' table of a page in the place of the one that is there: the last table of the page."""
+    text = page.read_text("utf-8")
+    head = text.rindex("\n|---|---|---|\n") + len("\n|---|---|---|\n")
+    end = text.index("\n\n", head - 1)
+    page.write_text(text[:head] + "".join(f"{row}\n" for row in table_of_texts()) + text[end + 1 :], "utf-8")
+
+
 def _translated(string: object) -> bool:
     return all(string) if isinstance(string, (tuple, list)) else bool(string)
 
 
 def main() -> int:
     missing = {language: bring_up_to_date(language) for language in LANGUAGES}
+    for page in PAGES:
+        write_table(page)
     for language, texts in missing.items():
         sys.stdout.write(f"{language}: {len(texts)} texts without a translation\n")
         sys.stdout.writelines(f"  {text}\n" for text in texts)

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -48,7 +49,7 @@ from tests.conftest import Shop, ShopMaker, missing
 from tests.customer_pages import PAGES, Shown, Stage
 from tests.database.drilled import make_shop as make_drilled_shop
 from tests.database.test_receive import notice
-from tests.papers import ROOT
+from tests.papers import ROOT, text_of
 
 STATIC = ROOT / "flask_zeus_cvs" / "static"
 TARO = Customer("ヤマダ　タロウ", "09012345678", "taro@example.com")
@@ -536,6 +537,23 @@ def test_words_of_the_shops_own(tmp_path: Path, language: str, said: str) -> Non
     texts = app.config["ZEUS_CVS_TEXTS"]
     page = shown_with(tmp_path, "unused.html", "", "result/paid.html", language, TEXTS=texts)
     assert f">{said}</a>" in page
+
+
+@pytest.mark.parametrize("paper", ["en", "ja"])
+def test_how_an_english_reader_types_a_name(tmp_path: Path, paper: str) -> None:
+    """The English form has the page's example, and answers Latin letters with the sentence that the page quotes."""
+    said = " ".join(text_of(paper, "8-pages.md").split())
+    quoted = re.search(r'"(“M” is not katakana\. .+?)"', said)
+    assert quoted is not None
+    stage = Stage(tmp_path)
+    page = first("checkout.html")
+    path = stage.bring(page)
+    form = stage.show(page, path, "en").text
+    sent = stage.show(replace(page, sent=True, typed={"name": "Mary Smith"}), path, "en").text
+    stage.close()
+    assert "メアリー スミス" in said
+    assert "メアリー　スミス (Mary Smith)" in form
+    assert quoted[1] in sent
 
 
 def test_every_colour_is_one_of_ours() -> None:
