@@ -13,14 +13,12 @@ import pytest
 from flask_zeus_cvs import exceptions
 from flask_zeus_cvs.cli import COMMANDS, make_commands
 from flask_zeus_cvs.exceptions import ZeusCVSError
-from flask_zeus_cvs.lifecycle import EventKind, State
+from flask_zeus_cvs.lifecycle import STATES, EventKind, State
 from flask_zeus_cvs.models import DeliveryState, Resolution, ReviewReason, Verdict
 from flask_zeus_cvs.settings import Settings
 from tests import figures
 from tests.papers import DOCS, ROOT, blocks, headings, links, names, text_of
 
-#: Pages that may be without Japanese for now. The aim is that there is none here.
-UNTRANSLATED = {"17-security.md", "18-upgrading.md", "20-protocol.md"} - names("ja")
 BOTH = sorted(names("en") & names("ja"))
 EVERY = sorted([*ROOT.glob("*.md"), *DOCS["en"].glob("*.md"), *DOCS["ja"].glob("*.md")])
 
@@ -34,8 +32,7 @@ def shown(path: object) -> str:
 
 def test_both_languages_have_the_same_pages() -> None:
     """A page exists in English and Japanese, under one name."""
-    assert names("en") - names("ja") <= UNTRANSLATED
-    assert names("ja") <= names("en")
+    assert names("en") == names("ja")
 
 
 def test_both_languages_have_one_order() -> None:
@@ -46,6 +43,17 @@ def test_both_languages_have_one_order() -> None:
     ]
     assert orders[0] == orders[1]
     assert set(orders[0]) == names("en") - {"index.md"}
+
+
+@pytest.mark.parametrize(
+    ("readme", "language"), [("README.md", "en"), ("README.ja.md", "ja")], ids=lambda each: str(each)
+)
+def test_the_readme_has_the_list_of_the_index(readme: str, language: str) -> None:
+    """Both READMEs list the pages as the indexes do, in the same words."""
+    index = [line for line in text_of(language, "index.md").splitlines() if re.match(r"\d+\. \[|   \[", line)]
+    folder = DOCS[language].relative_to(ROOT)
+    assert index
+    assert "\n".join(index).replace("](", f"]({folder}/") in (ROOT / readme).read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -84,8 +92,6 @@ def test_japanese_leads_to_japanese(path: Path) -> None:
 def test_links_lead_somewhere(path: Path) -> None:
     """A link to a file, folder or heading of the project finds it, on a code host as on the site."""
     for target, anchor in links(path):
-        if target.parent == DOCS["ja"] and target.name in UNTRANSLATED:
-            continue
         assert target.exists(), target
         if anchor:
             assert anchor in {each.anchor for each in headings(target)}, f"{target.name}#{anchor}"
@@ -103,13 +109,8 @@ def where(words: str, language: str) -> set[str]:
 
 
 def left_out(wanted: Iterable[str], language: str) -> list[str]:
-    """What is on no page of a language; in Japanese, what English has on untranslated pages alone is not asked for."""
-    return [
-        each
-        for each in wanted
-        if not where(each, language)
-        and not (language == "ja" and where(each, "en") <= UNTRANSLATED and where(each, "en"))
-    ]
+    """What is on no page of a language."""
+    return [each for each in wanted if not where(each, language)]
 
 
 @pytest.mark.parametrize("language", DOCS)
@@ -134,7 +135,7 @@ def test_every_option_is_documented(name: str, language: str) -> None:
     places = [
         page for page in names(language) for each in headings(DOCS[language] / page) if each.text == heading
     ]
-    assert len(places) == 1 or (language == "ja" and where(heading, "en") & UNTRANSLATED)
+    assert len(places) == 1
     spelled = {each for option in command.params for each in option.opts if each.startswith("--")}
     assert not left_out(sorted(spelled), language)
 
@@ -157,13 +158,13 @@ def test_every_error_is_documented(language: str) -> None:
 def test_the_figure_is_that_of_the_table() -> None:
     """The figure of the states is drawn from `lifecycle.TABLE` as it is: if not, `make figures`."""
     assert figures.FIGURE.read_text("utf-8") == figures.figure()
-    assert set(figures.PLACES) == set(figures.STATES)
-    assert {state for ends in figures.moves() for state in ends} == set(figures.STATES)
+    assert set(figures.PLACES) == set(STATES)
+    assert {state for ends in figures.moves() for state in ends} == set(STATES)
 
 
-@pytest.mark.parametrize("page", figures.PAGES, ids=shown)
-def test_the_page_has_the_tables(page: Path) -> None:
+@pytest.mark.parametrize("path", figures.PAGES, ids=shown)
+def test_the_page_has_the_tables(path: Path) -> None:
     """The page prints every cell of the states, and who may import whom, as the code has them: if not, `make figures`."""
-    text = page.read_text("utf-8")
+    text = path.read_text("utf-8")
     assert text == figures.renewed(text)
     assert "| … |" not in text, "a new part of the package is to be told of"
