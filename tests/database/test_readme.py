@@ -18,8 +18,9 @@ import pytest
 import requests
 
 from flask_zeus_cvs.simulator import Simulator
-from tests.blocks import ROOT, block
+from tests.blocks import block
 
+ROOT = Path(__file__).parents[2]
 README, JAPANESE = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.ja.md"))
 QUICKSTART = block("README", "from flask import")
 COMMANDS = block("README", "python -m flask_zeus_cvs.simulator")
