@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -18,10 +15,8 @@ import pytest
 
 from flask_zeus_cvs import __version__
 from tests.conftest import missing
+from tests.packaging.commands import BUILT, ROOT, run
 
-ROOT = Path(__file__).parents[2]
-#: A folder with what was built already, of `make matrix`.
-BUILT = os.environ.get("ZEUS_CVS_BUILT")
 #: What stands at the top of the sdist; hatchling adds the two at the end.
 PAPERS = {
     "CHANGELOG.md",
@@ -42,50 +37,6 @@ KINDS = {
     "tests": {".py", ".lua"},
     "docs": {".md", ".py", ".css", ".html", ".svg", ".webp"},
 }
-
-
-def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """Run a command to its end, and return what it said."""
-    done = subprocess.run(
-        [str(each) for each in command],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), "PYTHONUTF8": "1", **environment},
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an sdist, and a wheel built from it: nothing that the sdist lacks can be in the wheel."""
-    if BUILT:
-        return Path(BUILT)
-    for needed in ("build", "hatchling"):
-        if importlib.util.find_spec(needed) is None:
-            missing(needed)
-    folder = tmp_path_factory.mktemp("built")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wheel(built: Path) -> Path:
-    (path,) = built.glob("*.whl")
-    return path
-
-
-@pytest.fixture(scope="module")
-def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder, far from the sources, that the wheel is installed into; its dependencies are this Python's."""
-    folder = tmp_path_factory.mktemp("elsewhere")
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
-    run(*pip, "--no-deps", "--no-index", "--target", folder, wheel, cwd=folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

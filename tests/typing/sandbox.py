@@ -3,6 +3,8 @@
 A line that must *not* type-check says so with ``type: ignore``; were it accepted, the unused ignore would be an error.
 """
 
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta

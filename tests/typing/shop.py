@@ -1,13 +1,15 @@
-"""A shop as its author would write it: it is never run, it only has to type-check under ``mypy --strict``.
+"""A shop as its author would write it: it is never run, it only has to type-check, with mypy --strict and with pyright.
 
 A line that must *not* type-check says so with ``type: ignore``; were it accepted, the unused ignore would be an error.
 """
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, assert_type
 
 from flask import Flask, redirect
 from flask.typing import ResponseReturnValue
@@ -155,6 +157,53 @@ def describe(payment: Payment) -> tuple[str, int, str, State, str, str]:
     )
 
 
+def sold(since: datetime) -> dict[str, int]:
+    """Our models in queries: columns, joins and rows have the types that they hold."""
+    rows = db.session.execute(
+        select(Payment.reference, Payment.amount, Application.store)
+        .join(Application, Application.payment_id == Payment.id)
+        .where(Payment.created_at >= since, Application.test.is_(False))
+    )
+    totals: dict[str, int] = {}
+    for reference, amount, store in rows.tuples():
+        assert_type(reference, str)
+        assert_type(amount, int)
+        assert_type(store, Store)
+        totals[store.value] = totals.get(store.value, 0) + amount
+    orders = select(Order).join(Payment, Order.payment_id == Payment.id).where(Payment.amount > 200)
+    for order in db.session.scalars(orders):
+        assert_type(order, Order)
+        assert_type(order.payment, Payment | None)
+    newest = db.session.get(Payment, 1)
+    assert_type(newest, Payment | None)
+    for event in db.session.scalars(select(Event).where(Event.kind == EventKind.FULFILLMENT_READY)):
+        assert_type(event.kind, EventKind)
+        assert_type(event.deliveries, list[Delivery])
+    return totals
+
+
+def returned(payment: Payment, customer: Customer) -> None:
+    assert_type(zeus.create_payment(amount=3000, reference="A-1001"), Payment)
+    assert_type(zeus.submit(payment, customer, "D002"), Application)
+    assert_type(zeus.find("A-1001"), Payment | None)
+    assert_type(payment.state, State)
+    assert_type(payment.application, Application | None)
+    assert_type(payment.checkout_url, str)
+    assert_type(zeus.parked(), list[Parked])
+    assert_type(zeus.health(), Health)
+    assert_type(
+        fulfillment_ready.connect(ship)(Flask(__name__), payment=payment, event=occurred(payment)), None
+    )
+    with payment_received.connected_to(restock, name="restock"):
+        pass
+
+
+def occurred(payment: Payment) -> EventData:
+    return EventData(
+        1, EventKind.PAYMENT_RECEIVED, datetime.now(UTC), None, test=False, notification_id=payment.id
+    )
+
+
 def look_up(number: str) -> State | None:
     found: Payment | None = zeus.find(number)
     return found.state if found is not None else None
@@ -222,6 +271,15 @@ def mistakes(payment: Payment, order: Order) -> None:
     zeus.create_payment(amount=3000, reference="A-1", expires_at=date.today())  # type: ignore[arg-type]  # noqa: DTZ011
     zeus.create_payment(amount=3000, reference="A-1", twice=True)  # type: ignore[call-arg]
     zeus.submit(order, Customer(), "D002")  # type: ignore[arg-type]
+    zeus.submit(payment, Customer(), 2)  # type: ignore[arg-type]
+    zeus.submit(payment, Customer(), [Store.LAWSON])  # type: ignore[arg-type]
+    zeus.submit(payment, "taro", Store.LAWSON)  # type: ignore[arg-type]
+    Store.CIRCLE_K  # type: ignore[attr-defined]  # noqa: B018
+    zeus.init_app("shop")  # type: ignore[arg-type]
+    zeus.resolve(payment, "received", by="staff")  # type: ignore[arg-type]
+    zeus.resolve(1, "received")  # type: ignore[call-arg]
+    zeus.deliver_through("job")  # type: ignore[arg-type]
+    payment.application.order_no  # type: ignore[union-attr]  # noqa: B018
     zeus.close("A-1")  # type: ignore[arg-type]
     zeus.find(1001)  # type: ignore[arg-type]
     payment.state = State.CLOSED  # type: ignore[misc]
