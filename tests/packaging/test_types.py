@@ -51,7 +51,7 @@ def check(checker: str, shop: Path, *files: Path) -> str:
     if importlib.util.find_spec(checker) is None:
         missing(checker)
     python = shop / "venv" / Path(sys.executable).relative_to(sys.prefix)
-    command = (sys.executable, "-m", checker, *CHECKERS[checker], python, *files)
+    command: tuple[str | Path, ...] = (sys.executable, "-m", checker, *CHECKERS[checker], python, *files)
     return run(*command, cwd=shop, PYRIGHT_PYTHON_IGNORE_WARNINGS="1")
 
 

@@ -39,7 +39,7 @@ def taken() -> frozenset[tuple[str, str]]:
     files = [path for path in ROOT.glob("tests/**/*.py") if path.name != "blocks.py"]
     calls = [node for path in files for node in ast.walk(ast.parse(path.read_text("utf-8")))]
     return frozenset(
-        (node.args[0].value, node.args[1].value)
+        (ast.literal_eval(node.args[0]), ast.literal_eval(node.args[1]))
         for node in calls
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
