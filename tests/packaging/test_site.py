@@ -145,7 +145,7 @@ def test_both_sites_have_each_page(site: Site) -> None:
 # --- the API ---------------------------------------------------------------------------------------------------
 
 
-def public() -> dict[str, object]:
+def public() -> Mapping[str, object]:
     """Each public name, as it is shown on the API page."""
     package = {f"flask_zeus_cvs.{name}": getattr(flask_zeus_cvs, name) for name in flask_zeus_cvs.__all__}
     found = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -37,15 +38,14 @@ NOT_RUN: dict[tuple[str, str], str] = {
 def taken() -> frozenset[tuple[str, str]]:
     """Page and first words of each call of `block` in the tests."""
     files = [path for path in ROOT.glob("tests/**/*.py") if path.name != "blocks.py"]
-    calls = [node for path in files for node in ast.walk(ast.parse(path.read_text("utf-8")))]
-    return frozenset(
-        (ast.literal_eval(node.args[0]), ast.literal_eval(node.args[1]))
-        for node in calls
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "block"
-        and all(isinstance(each, ast.Constant) for each in node.args)
-    )
+    return frozenset(words for path in files for words in _taken_in(ast.parse(path.read_text("utf-8"))))
+
+
+def _taken_in(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name("block"), args=[ast.Constant(str(page)), ast.Constant(str(words))]):
+                yield page, words
 
 
 def found(page: str, beginning: str) -> list[Block]:

@@ -383,7 +383,7 @@ def test_it_prints_what_the_page_shows(make_shop: ShopMaker, tls: ssl.SSLContext
     shop.payments.database.write(lambda session: session.add(Memo(key=SWEPT, value="null")))
     ((command, output),) = dialogue(block("11-check", "$ flask zeus-cvs check --url"))
     *words, url = command.removeprefix("flask ").split()
-    shop.app.wsgi_app = Proxy(ProxyFix(shop.app.wsgi_app, x_for=0, x_proto=1), scheme="https")  # type: ignore[assignment]
+    shop.app.wsgi_app = Proxy(ProxyFix(shop.app.wsgi_app, x_for=0, x_proto=1), scheme="https")  # type: ignore[method-assign, assignment]
     with serving(shop.app, tls) as port:
         printed = shop.app.test_cli_runner().invoke(args=[*words, f"{url}:{port}"]).output
     without_port = printed.replace(f":{port}", "")
