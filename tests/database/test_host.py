@@ -440,7 +440,7 @@ POOL = {"poolclass": sa.pool.StaticPool}
 )
 def test_in_memory_sqlite_is_refused_in_earnest(config: dict[str, Any], closing: ExitStack) -> None:
     """A shop whose payments would be gone after a restart is told so at the first one."""
-    app = make_app("", TESTING=False, **config)
+    app = make_app("", TESTING=False, ZEUS_CVS_DELIVERY="deferred", **config)
     db = SQLAlchemy(app)
     shop = set_up(closing, app, db)
     with pytest.raises(ConfigurationError, match=r"in-memory SQLite.*Use a file, or set TESTING"):
