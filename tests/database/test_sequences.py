@@ -95,6 +95,7 @@ def play(shop: Shop, calls: list[tuple[str, int | None, int]]) -> None:
     for table in reversed(Base.metadata.sorted_tables):
         shop.db.session.execute(sa.delete(table))
     shop.db.session.commit()
+    shop.db.session.expunge_all()  # SQLite gives the ids of deleted rows out again
     payment, _ = shop.awaiting(AMOUNT)
     model = Model()
     for status, money, spelling in calls:
@@ -171,6 +172,7 @@ def test_random_lives_with_reissues(stage: Shop, calls: list[tuple[str, str, boo
     for table in reversed(Base.metadata.sorted_tables):
         stage.db.session.execute(sa.delete(table))
     stage.db.session.commit()
+    stage.db.session.expunge_all()  # SQLite gives the ids of deleted rows out again
     stage.gateway.answers = [accepted("0001-1") if answered else Unanswered("cut")]
     stage.submit(stage.payment())
     sendid = stage.gateway.sent[-1].sendid

@@ -230,7 +230,6 @@ def parsed(command: str) -> click.Context:
         block("1-quickstart", "5 * * * *"),
         block("9-staff", "* * * * *"),
         block("11-check", "*/10 * * * *"),
-        block("11-check", "* * * * *"),
     ],
 )
 def test_crons_lines(lines: str) -> None:
@@ -388,20 +387,14 @@ def test_staffs_own_code(sqlite_shop: Shop) -> None:
     assert [each.state for each in sqlite_shop.all(Delivery)] == [DeliveryState.DISMISSED]
 
 
-@pytest.mark.parametrize(
-    ("code", "address"),
-    [
-        (block("11-check", '@app.get("/internal/health")'), "/internal/health"),
-        (block("14-monitoring", '@app.get("/health/payments")'), "/health/payments"),
-    ],
-)
-def test_a_health_endpoint(sqlite_shop: Shop, code: str, address: str) -> None:
+def test_a_health_endpoint(sqlite_shop: Shop) -> None:
     """It answers with all that the page shows, in that order; 503 once something is not well."""
+    code = block("11-check", '@app.get("/internal/health")')
     run_code(code, app=sqlite_shop.app, zeus=sqlite_shop.zeus)
     sqlite_shop.awaiting()
     sqlite_shop.zeus.receive(notice("01"))
     client = sqlite_shop.app.test_client()
-    answer = client.get(address)
+    answer = client.get("/internal/health")
     shown = json.loads(block("11-check", '{"ok"'))
     assert answer.status_code == 200
     here = {"delivering": None, "last_notice_at": ""}  # no thread delivers while testing
@@ -412,7 +405,7 @@ def test_a_health_endpoint(sqlite_shop: Shop, code: str, address: str) -> None:
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
     sqlite_shop.db.session.execute(sa.update(Delivery).values(due_at=an_hour_ago))
     sqlite_shop.db.session.commit()
-    assert client.get(address).status_code == 503
+    assert client.get("/internal/health").status_code == 503
 
 
 @pytest.mark.parametrize("is_staff", [True, False])

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import tarfile
 import zipfile
 from configparser import ConfigParser
+from email.message import Message
 from email.parser import Parser
 from pathlib import Path, PurePosixPath
 
 import pytest
+from trove_classifiers import classifiers
 
 from flask_zeus_cvs import __version__
 from tests.conftest import missing
+from tests.matrix.environments import EXTRAS, PYTHONS
 from tests.packaging.commands import BUILT, ROOT, run
 
 #: What stands at the top of the sdist; hatchling adds the two at the end.
@@ -68,11 +72,17 @@ def test_the_wheel_has_all_of_the_package_and_nothing_else(wheel: Path, contents
         assert f"flask_zeus_cvs/{needed}" in names
 
 
+def metadata_of(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        told = archive.read(f"flask_zeus_cvs-{__version__}.dist-info/METADATA")
+    return Parser().parsestr(told.decode())
+
+
 def test_what_the_wheel_says_of_itself(wheel: Path) -> None:
     """Name, version, licence and Python are told; the sandbox's fixture is found by pytest; no path of ours leaks."""
     facts = f"flask_zeus_cvs-{__version__}.dist-info"
+    metadata = metadata_of(wheel)
     with zipfile.ZipFile(wheel) as archive:
-        metadata = Parser().parsestr(archive.read(f"{facts}/METADATA").decode())
         entry_points = ConfigParser()
         entry_points.read_string(archive.read(f"{facts}/entry_points.txt").decode())
         licence = archive.read(f"{facts}/licenses/LICENSE")
@@ -84,6 +94,34 @@ def test_what_the_wheel_says_of_itself(wheel: Path) -> None:
     assert licence == (ROOT / "LICENSE").read_bytes()
     assert dict(entry_points["pytest11"]) == {"zeus_cvs": "flask_zeus_cvs.simulator.pytest_plugin"}
     assert str(ROOT).encode() not in everything
+
+
+def test_the_pythons_that_are_named_are_those_that_are_tested(wheel: Path) -> None:
+    """A classifier for each Python of `make matrix`, and for no other; one that the index knows, or it takes nothing."""
+    named = metadata_of(wheel).get_all("Classifier", [])
+    language = "Programming Language :: Python :: "
+    found = {each.removeprefix(language) for each in named if each.startswith(language)}
+    assert found == {"3", "3 :: Only", *PYTHONS}
+    assert set(named) <= classifiers
+
+
+def test_the_page_of_an_index_is_the_readme(wheel: Path) -> None:
+    """What an index shows of the project is the README, whole, and said to be Markdown."""
+    metadata = metadata_of(wheel)
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload() == (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", ["docs/2-settings.md", "docs/ja/2-settings.md"])
+def test_each_extra_is_documented_and_tried_alone(wheel: Path, page: str) -> None:
+    """The settings page has a row for each extra, with what it installs; `make matrix` installs each by itself."""
+    metadata = metadata_of(wheel)
+    wanted = [each.partition(">=")[0] for each in metadata.get_all("Requires-Dist", []) if "extra ==" in each]
+    rows = re.findall(
+        r"^\| `Flask-Zeus-CVS\[(\w+)\]` \| ([\w-]+) \|", (ROOT / page).read_text("utf-8"), re.MULTILINE
+    )
+    assert [name for name, _ in rows] == sorted(metadata.get_all("Provides-Extra", [])) == sorted(EXTRAS)
+    assert sorted(installed.lower() for _, installed in rows) == sorted(each.lower() for each in wanted)
 
 
 def test_the_sdist_has_what_its_own_tests_need(contents: set[str]) -> None:
