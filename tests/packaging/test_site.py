@@ -169,7 +169,8 @@ def public() -> Mapping[str, object]:
     )
     found |= {f"{each.__module__}.{each.__name__}": each for each in extras}
     found |= {f"flask_zeus_cvs.drill.{each.__name__}": each for each in (Orders, Standing, is_running)}
-    found |= {f"flask_zeus_cvs.models.{each.class_.__name__}": each.class_ for each in Base.registry.mappers}
+    models = sorted((each.class_ for each in Base.registry.mappers), key=lambda each: str(each.__name__))
+    found |= {f"flask_zeus_cvs.models.{each.__name__}": each for each in models}
     return found
 
 
