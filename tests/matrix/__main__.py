@@ -20,8 +20,8 @@ from tests.matrix.environments import DEPENDENCIES, PYTHONS, Environment, Failed
 from tests.packaging.buying import OPTIONAL
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What runs, in this order; of the databases only SQLite, as the others are no matter of Python's or of versions.
-TESTS = ("tests/unit", "tests/database", "tests/wire", "example_shop/tests", "tests/packaging")
+#: What runs, in this order: of the databases only SQLite, and of the packaging only the wheel; the rest is about a clone.
+TESTS = ("tests/unit", "tests/database", "tests/wire", "example_shop/tests", "tests/packaging/test_wheel.py")
 ONLY_SQLITE = "not postgresql and not mariadb"
 SHOWN = ("Flask", "SQLAlchemy", "WTForms", "requests")
 #: Seconds for one environment's tests, several times what they take.
