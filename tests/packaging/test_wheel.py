@@ -112,13 +112,13 @@ def test_the_page_of_an_index_is_the_readme(wheel: Path) -> None:
     assert metadata.get_payload() == (ROOT / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("page", ["docs/2-settings.md", "docs/ja/2-settings.md"])
-def test_each_extra_is_documented_and_tried_alone(wheel: Path, page: str) -> None:
+@pytest.mark.parametrize("paper", ["docs/2-settings.md", "docs/ja/2-settings.md"])
+def test_each_extra_is_documented_and_tried_alone(wheel: Path, paper: str) -> None:
     """The settings page has a row for each extra, with what it installs; `make matrix` installs each by itself."""
     metadata = metadata_of(wheel)
     wanted = [each.partition(">=")[0] for each in metadata.get_all("Requires-Dist", []) if "extra ==" in each]
     rows = re.findall(
-        r"^\| `Flask-Zeus-CVS\[(\w+)\]` \| ([\w-]+) \|", (ROOT / page).read_text("utf-8"), re.MULTILINE
+        r"^\| `Flask-Zeus-CVS\[(\w+)\]` \| ([\w-]+) \|", (ROOT / paper).read_text("utf-8"), re.MULTILINE
     )
     assert [name for name, _ in rows] == sorted(metadata.get_all("Provides-Extra", [])) == sorted(EXTRAS)
     assert sorted(installed.lower() for _, installed in rows) == sorted(each.lower() for each in wanted)
