@@ -454,7 +454,7 @@ def test_an_error_after_the_commit_changes_no_answer(shop: Shop, monkeypatch: py
     def away(*args: Any, **kwargs: Any) -> Any:
         raise OperationalError("select 1", {}, ConnectionError("away"))
 
-    monkeypatch.setattr(shop.payments, "_each", away)
+    monkeypatch.setattr("flask_zeus_cvs.receiving.write_each", away)
     monkeypatch.setattr(shop.payments._outbox, "deliver_due", away)
     assert shop.zeus.receive(notice("04", "9999-9")).verdict is Verdict.WAITING
     assert shop.zeus.receive(notice("04")).verdict is Verdict.APPLIED

@@ -54,7 +54,7 @@ def test_the_stage_has_every_state(stage: Stage) -> None:
 def test_a_shop_that_goes_astray_is_seen(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fuzzer is no rubber stamp: a shop that takes an expiry for money is told of, with the bytes and the seed."""
     table = {**TABLE, (State.AWAITING_PAYMENT, Input.NOTICE_03): Cell(State.RECEIVED)}
-    monkeypatch.setattr("flask_zeus_cvs.payments.TABLE", table)
+    monkeypatch.setattr("flask_zeus_cvs.moves.TABLE", table)
 
     with pytest.raises(Broken, match=r"seed 1, round 0, input \d+ .*\nb'.*status=03.*\nexpected.*EXPIRED"):
         play(stage, 1, 0, 300)
