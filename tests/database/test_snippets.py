@@ -283,8 +283,8 @@ def test_make_knows_what_is_to_be_made(lines: str, tmp_path: Path) -> None:
 
 
 def test_the_capacity_is_reckoned_right() -> None:
-    """194 notices a second, half in reserve, peaks of five: what that is in notices and orders."""
-    text = block("16-scaling", "194 / 2 / 5")
+    """532 notices a second, half in reserve, peaks of five: what that is in notices and orders."""
+    text = block("16-scaling", "532 / 2 / 5")
     found = re.fullmatch(
         r"(\d+) / 2 / 5 = (\d+) notices a second on average = ([\d.]+) million a day = ([\d,]+) orders a day\n",
         text,
