@@ -16,7 +16,7 @@ help:
 	@echo "              or ARGS=all (each table that has a goal), plans (ten million rows), checkout, imports, sandbox"
 	@echo "make texts    gather the customer's texts, bring the translations up to date"
 	@echo "make screenshots   take a picture of every page of the customer's (ARGS='--only lawson', ARGS=--papers)"
-	@echo "make figures  draw the states, and renew the tables of docs/19-how-it-works.md from the code"
+	@echo "make figures  draw the states, and renew the tables of docs/21-how-it-works.md from the code"
 	@echo "make docs     build the documentation, English and Japanese, into build/docs/"
 	@echo "make check    lint, formatting, types, and who imports whom"
 	@echo "make matrix   install the wheel elsewhere, and run the tests there: each Python, newest and lowest dependencies"

@@ -183,22 +183,23 @@ def _write_example(app: Sphinx) -> None:
 
 
 def _add_contents(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Let the list of links on the index be the order of the pages: no second list is kept."""
+    """Let the lists of links on the index be the order of the pages, and its headings their groups."""
     if docname == "index":
-        pages = [name for name in linked(source[0]) if name in app.env.found_docs]
-        source[0] += _toctree("", pages) + _toctree(
-            MORE[app.config.language], list(ELSEWHERE[app.config.language])
-        )
+        more = {MORE[app.config.language]: list(ELSEWHERE[app.config.language])}
+        source[0] += "".join(_toctree(*each) for each in (groups(source[0]) | more).items())
 
 
-def linked(index: str) -> list[str]:
-    """Name the pages that an index links to, in its order, each once."""
-    return list(dict.fromkeys(re.findall(r"\]\(([\w-]+)\.md\)", index)))
+def groups(index: str) -> dict[str, list[str]]:
+    """Name the pages that an index lists, by the heading that they stand under, in its order."""
+    parts = re.split(r"^## (.+)$", index, flags=re.MULTILINE)
+    return {
+        heading: re.findall(r"\]\(([\w-]+)\.md\)", text)
+        for heading, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
 
 
 def _toctree(caption: str, pages: list[str]) -> str:
-    options = [":hidden:", *([f":caption: {caption}"] if caption else [])]
-    return "\n\n" + "\n".join(["```{toctree}", *options, "", *pages, "```"]) + "\n"
+    return "\n\n" + "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```"]) + "\n"
 
 
 # --- names in docstrings ----------------------------------------------------------------------------------

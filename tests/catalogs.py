@@ -36,7 +36,7 @@ LANGUAGES = ("en",)
 #: Whose texts are the staff's.
 STAFF = ("contrib/", "templates/zeus_cvs/admin/")
 #: The pages that have a table of the customers' texts.
-PAGES = tuple(PACKAGE.parent / "docs" / each for each in ("8b-templates.md", "ja/8b-templates.md"))
+PAGES = tuple(PACKAGE.parent / "docs" / each for each in ("4-templates.md", "ja/4-templates.md"))
 
 
 def gathered() -> Catalog:
@@ -94,7 +94,7 @@ def _quiet(catalog: Catalog) -> Catalog:
 
 
 def table_of_texts() -> list[str]:
-    """Write the rows of docs/8b-templates.md: each text of the customers' pages, the English one, and where it stands."""
+    """Write the rows of docs/4-templates.md: each text of the customers' pages, the English one, and where it stands."""
     catalog = read("en")
     rows = []
     for each in catalog:

@@ -15,7 +15,7 @@ from tests.papers import DOCS
 from tests.test_layers import MAY_IMPORT
 
 FIGURE = DOCS["en"] / "images" / "states.svg"
-PAGES = [folder / "19-how-it-works.md" for folder in DOCS.values()]
+PAGES = [folder / "21-how-it-works.md" for folder in DOCS.values()]
 #: Column and row of each state.
 PLACES: dict[State, tuple[int, int]] = {
     State.DECLINED: (0, 0),

@@ -81,7 +81,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             "Such an address is a proxy's or the machine's own, and every call that comes through it counts as ZEUS's. "
             + _ANYONE,
             "Take it out of ZEUS_CVS_CALLBACK_IPS. If notices are refused then, the proxy needs ProxyFix: see "
-            "docs/3-callback.md.",
+            "docs/5-callback.md.",
         ),
         "settings.callback_ips_example": Rule(
             _E,
@@ -177,7 +177,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "settings.texts_unknown": Rule(
             _W,
             "A text that names none of ours is shown nowhere: customers read ours instead.",
-            "Copy the Japanese text exactly, as docs/8-pages.md says; it may have changed with an update.",
+            "Copy the Japanese text exactly, as docs/3-pages.md says; it may have changed with an update.",
         ),
         # database
         "database.refused": Rule(
@@ -352,7 +352,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "proxy.permitted": Rule(
             _E,
             "The check is not ZEUS. " + _ANYONE,
-            "Take that address out of ZEUS_CVS_CALLBACK_IPS. If it is a proxy's, add ProxyFix: see docs/3-callback.md.",
+            "Take that address out of ZEUS_CVS_CALLBACK_IPS. If it is a proxy's, add ProxyFix: see docs/5-callback.md.",
         ),
         "proxy.scheme": Rule(
             _E,

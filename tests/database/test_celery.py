@@ -25,12 +25,12 @@ from tests.database.test_background import states
 from tests.database.test_queue import Receiver, events, receive, with_slips
 from tests.waiting import until
 
-PAGE = papers()["15-queues"].read_text("utf-8")
-SHOP = block("15-queues", "from celery import Celery")
-WORKER = block("15-queues", "celery = create_app")
-JOB = block("15-queues", "def deliver_event")
-LINES = block("15-queues", "zeus.deliver_through")
-LOGGED = block("15-queues", "Task zeus_cvs")
+PAGE = papers()["17-queues"].read_text("utf-8")
+SHOP = block("17-queues", "from celery import Celery")
+WORKER = block("17-queues", "celery = create_app")
+JOB = block("17-queues", "def deliver_event")
+LINES = block("17-queues", "zeus.deliver_through")
+LOGGED = block("17-queues", "Task zeus_cvs")
 OWN = {"orders.sweep": {"task": "orders.sweep", "schedule": 5.0}}
 
 

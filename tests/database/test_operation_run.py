@@ -337,4 +337,4 @@ def test_likely_causes_are_told_as_the_page_shows(make_shop: ShopMaker, folder: 
     """No notice comes to a shop that permits some addresses: the page's list, line by line."""
     shop = make_shop(CALLBACK_IPS="192.0.2.10")
     answer = shop.app.test_cli_runner().invoke(args=["zeus-cvs", "test-order", *TEST, *DETAILS])
-    assert block("12-go-live", "         Likely causes") in answer.output
+    assert block("14-go-live", "         Likely causes") in answer.output

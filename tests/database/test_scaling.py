@@ -1,4 +1,4 @@
-"""What docs/16-scaling.md has a shop run works, as it stands there."""
+"""What docs/18-scaling.md has a shop run works, as it stands there."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from tests.database.test_staff_commands import run
 from tests.office import Office, routes
 from tests.servers import Server
 
-POOLER = block("16-scaling", "SQLALCHEMY_ENGINE_OPTIONS")
-MIGRATION = block("16-scaling", "import sqlalchemy")
+POOLER = block("18-scaling", "SQLALCHEMY_ENGINE_OPTIONS")
+MIGRATION = block("18-scaling", "import sqlalchemy")
 #: Foreign keys of before.
 GONE = (
     ("zeus_cvs_notifications", "payment_id", "zeus_cvs_payments"),
@@ -162,7 +162,7 @@ def test_staff_read_where_nothing_can_be_written(
     payment_received.connect(Printer().hear, shop.app, name="printer")
     paid(shop, 1)
     shop.zeus.receive(notice("05", money=1))
-    run_sql(shop, block("16-scaling", "CREATE ROLE office"))
+    run_sql(shop, block("18-scaling", "CREATE ROLE office"))
     closing.callback(run_sql, shop, "DROP OWNED BY office; DROP ROLE office")
     uri = sa.make_url(postgresql_uri).set(username="office").render_as_string(hide_password=False)
     reader = make_shop(uri, testing=False, DELIVERY="deferred")
@@ -189,9 +189,9 @@ def test_what_was_purged_can_be_archived(make_shop: ShopMaker, postgresql_uri: s
     )
     shop.db.session.commit()
     before = {model: len(shop.all(model)) for model in MODELS}
-    run_sql(shop, block("16-scaling", "CREATE SCHEMA cold"))
-    run_sql(shop, block("16-scaling", "CREATE INDEX CONCURRENTLY"))
-    assert [run_sql(shop, block("16-scaling", "WITH old")) for _ in range(2)] == [[1], [0]]
+    run_sql(shop, block("18-scaling", "CREATE SCHEMA cold"))
+    run_sql(shop, block("18-scaling", "CREATE INDEX CONCURRENTLY"))
+    assert [run_sql(shop, block("18-scaling", "WITH old")) for _ in range(2)] == [[1], [0]]
     with shop.db.engine.connect() as connection:
         for model in MODELS:
             cold = sa.table(model.__tablename__, schema="cold")
@@ -209,8 +209,8 @@ def test_the_peak_and_the_settings(make_shop: ShopMaker, postgresql_uri: str) ->
     shop = make_shop(postgresql_uri)
     for number in range(3):
         paid(shop, number)
-    ((_, busiest), *_) = run_sql(shop, block("16-scaling", "SELECT date_trunc"))
+    ((_, busiest), *_) = run_sql(shop, block("18-scaling", "SELECT date_trunc"))
     assert busiest > 0
-    run_sql(shop, block("16-scaling", "ALTER TABLE zeus_cvs_payments"))
+    run_sql(shop, block("18-scaling", "ALTER TABLE zeus_cvs_payments"))
     changed = "SELECT relname FROM pg_class WHERE relname LIKE 'zeus%%' AND reloptions IS NOT NULL"
     assert len(run_sql(shop, changed)) == 5

@@ -108,7 +108,7 @@ def test_the_pragmas_are_set(tmp_path: Path) -> None:
 
 def test_the_senders_come_from_the_environment(make_shop: ShopMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The text with a comma is two addresses, which may notify and nobody else."""
-    text = block("3-callback", 'app.config["ZEUS_CVS_CALLBACK_IPS"]')
+    text = block("5-callback", 'app.config["ZEUS_CVS_CALLBACK_IPS"]')
     (example,) = re.findall(r'such as "(.+)"', text)
     monkeypatch.setenv("ZEUS_SENDERS", example)
     bare = Flask("shop")
@@ -124,7 +124,7 @@ def test_the_senders_come_from_the_environment(make_shop: ShopMaker, monkeypatch
 def test_the_proxy_is_read(make_shop: ShopMaker) -> None:
     """The address of the caller is the one that the proxy tells of."""
     shop = make_shop(CALLBACK_IPS="192.0.2.10")
-    run_code(block("3-callback", "app.wsgi_app"), app=shop.app, ProxyFix=ProxyFix)
+    run_code(block("5-callback", "app.wsgi_app"), app=shop.app, ProxyFix=ProxyFix)
     client, headers = shop.app.test_client(), {"X-Forwarded-For": "192.0.2.10", "X-Forwarded-Proto": "https"}
     proxy = {"REMOTE_ADDR": "10.0.0.5"}
     assert client.get("/zeus-cvs/callback", headers=headers, environ_overrides=proxy).status_code == 400
@@ -134,8 +134,8 @@ def test_the_proxy_is_read(make_shop: ShopMaker) -> None:
 def test_the_sandbox_is_what_the_shop_is_set_to() -> None:
     """The settings beside the sandbox's command name its port, its IP code and its address."""
     app = Flask("shop")
-    run_code(block("6-sandbox", 'app.config["ZEUS_CVS_CLIENT_IP"]'), app=app)
-    command = block("6-sandbox", "python -m flask_zeus_cvs.simulator")
+    run_code(block("15-sandbox", 'app.config["ZEUS_CVS_CLIENT_IP"]'), app=app)
+    command = block("15-sandbox", "python -m flask_zeus_cvs.simulator")
     with Simulator(listen=False) as sandbox:
         assert app.config["ZEUS_CVS_CLIENT_IP"] == sandbox.contract.clientip
     port = re.search(r"--port (\d+)", command)
@@ -161,8 +161,8 @@ def test_the_sandboxs_time_and_contract(
     app.test_client().post("/buy")
     with app.app_context():
         order_no = shop.zeus.submit(shop.zeus.find("A-1"), TARO, "D002").order_no
-    run_code(block("6-sandbox", "sandbox.contract.change"), sandbox=sandbox)
-    run_code(block("6-sandbox", "sandbox.forward"), sandbox=sandbox, order_no=order_no)
+    run_code(block("15-sandbox", "sandbox.contract.change"), sandbox=sandbox)
+    run_code(block("15-sandbox", "sandbox.forward"), sandbox=sandbox, order_no=order_no)
     sandbox.settle()
     assert (sandbox.applications[0].status, sandbox.contract.method) == ("03", "POST")
     with app.app_context():
@@ -176,7 +176,7 @@ def test_the_sandboxs_time_and_contract(
 def test_a_receiver_is_connected(sqlite_shop: Shop) -> None:
     """It is called once the customer has paid."""
     run_code(
-        block("4-events", "from flask_zeus_cvs import fulfillment_ready"),
+        block("6-events", "from flask_zeus_cvs import fulfillment_ready"),
         app=sqlite_shop.app,
         __name__="shop",
     )
@@ -202,7 +202,7 @@ def test_the_alarm_rings(sqlite_shop: Shop) -> None:
 def test_a_mail_is_not_sent_in_a_drill() -> None:
     """The guard holds in a drill and lets pass outside of one."""
     mails: list[object] = []
-    code = block("7-drill", "from flask_zeus_cvs.drill import is_running")
+    code = block("16-drill", "from flask_zeus_cvs.drill import is_running")
     with marked():
         run_code(code, send_mail=mails.append, payment="A-1")
     assert mails == []
@@ -228,7 +228,7 @@ def parsed(command: str) -> click.Context:
     "lines",
     [
         block("1-quickstart", "5 * * * *"),
-        block("9-staff", "* * * * *"),
+        block("8-staff", "* * * * *"),
         block("11-check", "*/10 * * * *"),
     ],
 )
@@ -246,10 +246,10 @@ def test_crons_lines(lines: str) -> None:
     ("line", "expected"),
     [
         (block("1-quickstart", "flask --app shop zeus-cvs show"), {"which": "A-1"}),
-        (block("7-drill", "flask --app shop zeus-cvs drill\n"), {"size": 300, "yes": False}),
-        (block("7-drill", "flask --app shop zeus-cvs drill --yes"), {"size": 60, "yes": True}),
+        (block("16-drill", "flask --app shop zeus-cvs drill\n"), {"size": 300, "yes": False}),
+        (block("16-drill", "flask --app shop zeus-cvs drill --yes"), {"size": 60, "yes": True}),
         *zip(
-            block("12-go-live", "flask --app shop zeus-cvs test-order").splitlines(),
+            block("14-go-live", "flask --app shop zeus-cvs test-order").splitlines(),
             ({"kind": "0", "store": "all"}, {"kind": "1"}, {"kind": "2"}),
             strict=True,
         ),
@@ -266,8 +266,8 @@ def test_a_command_is_understood(line: str, expected: dict[str, object]) -> None
     [
         block("README", "make demo"),
         block("CONTRIBUTING", "make test"),
-        block("16-scaling", "make bench ARGS='--rounds"),
-        block("16-scaling", "make bench ARGS='--database"),
+        block("18-scaling", "make bench ARGS='--rounds"),
+        block("18-scaling", "make bench ARGS='--database"),
     ],
 )
 def test_make_knows_what_is_to_be_made(lines: str, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_make_knows_what_is_to_be_made(lines: str, tmp_path: Path) -> None:
 
 def test_the_capacity_is_reckoned_right() -> None:
     """532 notices a second, half in reserve, peaks of five: what that is in notices and orders."""
-    text = block("16-scaling", "532 / 2 / 5")
+    text = block("18-scaling", "532 / 2 / 5")
     found = re.fullmatch(
         r"(\d+) / 2 / 5 = (\d+) notices a second on average = ([\d.]+) million a day = ([\d,]+) orders a day\n",
         text,
@@ -295,7 +295,7 @@ def test_the_capacity_is_reckoned_right() -> None:
     assert round(second * 86400 / 1e6, 1) == float(found[3])
     assert second * 86400 / 2.6 == pytest.approx(int(found[4].replace(",", "")), rel=0.02)
     table = block(
-        "16-scaling",
+        "18-scaling",
         "                          req/s  to floor   p50 ms   p99 ms  CPU app ms  CPU db ms  MB/worker\nnull",
     )
     assert f"ours, one subscriber        {found[1]} " in table
@@ -310,7 +310,7 @@ def test_the_drills_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     module = ModuleType("shop.drill")
     order = SimpleNamespace(parcels=1, has_open_question=False)
     module.__dict__["Order"] = SimpleNamespace(by_number=lambda reference: order)
-    exec(block("7-drill", "# shop/drill.py"), module.__dict__)
+    exec(block("16-drill", "# shop/drill.py"), module.__dict__)
     asked: list[str] = []
 
     class Orders(module.Orders):  # type: ignore[misc, name-defined]
@@ -328,7 +328,7 @@ def test_the_drills_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     folder = tmp_path / "named"
     folder.mkdir()
     app = Flask("shop")
-    run_code(block("7-drill", 'app.config["ZEUS_CVS_DRILL_ORDERS"]'), app=app)
+    run_code(block("16-drill", 'app.config["ZEUS_CVS_DRILL_ORDERS"]'), app=app)
     named = make_drilled_shop(
         folder, **app.config.get_namespace("ZEUS_CVS_DRILL", lowercase=False, trim_namespace=False)
     )
@@ -351,7 +351,7 @@ def test_broken_promises_are_told_as_shown(tmp_path: Path) -> None:
     result = shop.drill()
     with shop.app.app_context():
         shop.db.engine.dispose()
-    head, *promises = re.split(r"^  \d+\. ", block("7-drill", "Broken promises"), flags=re.M)
+    head, *promises = re.split(r"^  \d+\. ", block("16-drill", "Broken promises"), flags=re.M)
     printed = numberless(result.output)
     for each in (head, *promises):
         assert numberless(each) in printed, result.output
@@ -378,7 +378,7 @@ def test_staffs_own_code(sqlite_shop: Shop) -> None:
     sqlite_shop.zeus.receive(notice("05", money=1))
     g.user = SimpleNamespace(name="Suzuki")
     page: dict[str, Any] = {"zeus": sqlite_shop.zeus, "Filters": Filters, "payment": payment, "g": g}
-    for each in ast.parse(block("9-staff", "found, before = zeus.search")).body:
+    for each in ast.parse(block("8-staff", "found, before = zeus.search")).body:
         code = ast.unparse(each)
         if "17" in code:
             sqlite_shop.db.session.execute(sa.update(Delivery).values(id=17, state=DeliveryState.PARKED))
@@ -415,7 +415,7 @@ def test_the_back_office_in_the_shops_admin(sqlite_shop: Shop, is_staff: bool) -
     admin = Admin(sqlite_shop.app, name="Shop", url="/admin")
     user = SimpleNamespace(is_staff=is_staff)
     run_code(
-        block("13-back-office", "from flask_zeus_cvs.contrib.admin import add_views"),
+        block("12-back-office", "from flask_zeus_cvs.contrib.admin import add_views"),
         admin=admin,
         current_user=user,
     )
@@ -427,7 +427,7 @@ def test_the_back_office_in_the_shops_admin(sqlite_shop: Shop, is_staff: bool) -
 def test_a_back_office_of_our_own(sqlite_shop: Shop, is_staff: bool) -> None:
     """The same in our frame, at the address that the page names."""
     user = SimpleNamespace(is_staff=is_staff)
-    code = block("13-back-office", "from flask_zeus_cvs.contrib.admin import make_admin")
+    code = block("12-back-office", "from flask_zeus_cvs.contrib.admin import make_admin")
     run_code(code, app=sqlite_shop.app, current_user=user)
     answer = sqlite_shop.app.test_client().get("/staff/konbini/")
     assert answer.status_code == (200 if is_staff else 403)
@@ -435,7 +435,7 @@ def test_a_back_office_of_our_own(sqlite_shop: Shop, is_staff: bool) -> None:
 
 def test_traces_are_taken_once_asked_for() -> None:
     """Both ways to ask: with the providers that are there, or with given ones."""
-    code = block("14-monitoring", "from flask_zeus_cvs.contrib.otel import instrument")
+    code = block("13-monitoring", "from flask_zeus_cvs.contrib.otel import instrument")
     try:
         run_code(code)
         assert telemetry._observer is not None
@@ -462,7 +462,7 @@ def test_the_log_reads_as_shown(sqlite_shop: Shop, caplog: pytest.LogCaptureFixt
         numberless(f"{each.levelname} {each.getMessage()} [{getattr(each, 'action', '')}]")
         for each in caplog.records
     }
-    for line in block("14-monitoring", "INFO Application 1").splitlines():
+    for line in block("13-monitoring", "INFO Application 1").splitlines():
         assert numberless(line) in logged
 
 
@@ -494,7 +494,7 @@ def test_the_frame_of_the_page_bears_every_page(tmp_path: Path, template: str) -
     page = shown_with(
         tmp_path,
         "shop/base.html",
-        block("8-pages", "<!doctype html>"),
+        block("3-pages", "<!doctype html>"),
         template,
         BASE_TEMPLATE="shop/base.html",
     )
@@ -505,14 +505,14 @@ def test_the_frame_of_the_page_bears_every_page(tmp_path: Path, template: str) -
 
 def test_one_block_more(tmp_path: Path) -> None:
     """Ours stays, and the shop's line comes after it."""
-    text = block("8-pages", "{# templates/zeus_cvs/result/paid.html #}")
+    text = block("3-pages", "{# templates/zeus_cvs/result/paid.html #}")
     page = shown_with(tmp_path, "zeus_cvs/result/paid.html", text, "result/paid.html")
     assert page.index("保管してください") < page.index("<p>We pack your tea today.</p>")
 
 
 def test_one_block_instead(tmp_path: Path) -> None:
     """The steps are the shop's, with the names of Lawson's numbers in them."""
-    text = block("8-pages", "{# templates/zeus_cvs/result/lawson.html #}")
+    text = block("3-pages", "{# templates/zeus_cvs/result/lawson.html #}")
     page = shown_with(tmp_path, "zeus_cvs/result/lawson.html", text, "result/lawson.html")
     steps = re.findall(r"<li>(.*?)</li>", page)
     assert steps == [
@@ -526,7 +526,7 @@ def test_one_block_instead(tmp_path: Path) -> None:
 def test_words_of_the_shops_own(tmp_path: Path, language: str, said: str) -> None:
     """The setting is accepted, and the page says it so."""
     app = Flask("shop")
-    run_code(block("8-pages", 'app.config["ZEUS_CVS_TEXTS"]'), app=app)
+    run_code(block("3-pages", 'app.config["ZEUS_CVS_TEXTS"]'), app=app)
     texts = app.config["ZEUS_CVS_TEXTS"]
     page = shown_with(tmp_path, "unused.html", "", "result/paid.html", language, TEXTS=texts)
     assert f">{said}</a>" in page
@@ -535,7 +535,7 @@ def test_words_of_the_shops_own(tmp_path: Path, language: str, said: str) -> Non
 @pytest.mark.parametrize("paper", ["en", "ja"])
 def test_how_an_english_reader_types_a_name(tmp_path: Path, paper: str) -> None:
     """The English form has the page's example, and answers Latin letters with the sentence that the page quotes."""
-    said = " ".join(text_of(paper, "8-pages.md").split())
+    said = " ".join(text_of(paper, "3-pages.md").split())
     quoted = re.search(r'"(“M” is not katakana\. .+?)"', said)
     assert quoted is not None
     stage = Stage(tmp_path)
@@ -554,6 +554,6 @@ def test_every_colour_is_one_of_ours() -> None:
     colour = re.compile(r"(--zeus-[\w-]+): ([^;]+);")
     sheets = "".join(path.read_text("utf-8") for path in STATIC.glob("*.css") if path.name != "admin.css")
     ours = dict(colour.findall(sheets))
-    shown = dict(colour.findall(block("8-pages", ".zeus-cvs {")))
+    shown = dict(colour.findall(block("3-pages", ".zeus-cvs {")))
     assert {*shown, "--zeus-store"} == set(ours)
     assert {name: value for name, value in shown.items() if value != ours[name]}.keys() <= {"--zeus-accent"}

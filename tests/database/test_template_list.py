@@ -18,7 +18,7 @@ from tests import catalogs
 from tests.customer_pages import PAGES, Stage
 from tests.papers import text_of
 
-NAME = "8b-templates.md"
+NAME = "4-templates.md"
 PAGE = text_of("en", NAME)
 TEMPLATES = catalogs.PACKAGE / "templates" / "zeus_cvs"
 #: What Flask itself puts beside ours.

@@ -1,4 +1,4 @@
-"""What docs/18-upgrading.md promises of tables that are there already, with rows in them."""
+"""What docs/20-upgrading.md promises of tables that are there already, with rows in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.blocks import block
 from tests.conftest import ShopMaker
 from tests.database.test_receive import notice
 
-COMMANDS = block("18-upgrading", "flask db migrate")
+COMMANDS = block("20-upgrading", "flask db migrate")
 SHOP = """
 import os
 from flask import Flask

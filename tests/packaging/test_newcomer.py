@@ -113,9 +113,9 @@ def test_from_an_empty_folder_to_a_paid_order_and_its_test(
         until(lambda: browser.get(f"{address}/orders/1", timeout=PATIENCE).text == "A-1: shipped")
     story = newcomer.types(block("1-quickstart", "flask --app shop zeus-cvs show"))
     assert "event fulfillment_ready: goods may ship\n    shop.ship  #1 done" in story
-    newcomer.copies("conftest.py", block("6-sandbox", "import pytest\nfrom shop"))
-    newcomer.copies("test_shop.py", block("6-sandbox", "from flask_zeus_cvs import Customer"))
-    assert "1 passed" in newcomer.types(block("6-sandbox", "python -m pytest"))
+    newcomer.copies("conftest.py", block("15-sandbox", "import pytest\nfrom shop"))
+    newcomer.copies("test_shop.py", block("15-sandbox", "from flask_zeus_cvs import Customer"))
+    assert "1 passed" in newcomer.types(block("15-sandbox", "python -m pytest"))
     assert time.monotonic() - began < 60 * PROMISED
 
 

@@ -200,7 +200,7 @@ def test_every_public_name_says_what_it_is(name: str, each: object) -> None:
 @pytest.mark.parametrize("language", DOCS)
 def test_the_api_page_has_every_public_name(language: str, site: Site) -> None:
     """Each public name, method, property, column and setting is on the API page, with a description."""
-    (path,) = (each for each in site if each.parent.name == language and each.name == "21-api.html")
+    (path,) = (each for each in site if each.parent.name == language and each.name == "24-api.html")
     page = path.read_text("utf-8")
     wanted = set(public()) | {what for name, each in public().items() for what, _ in members(name, each)}
     stored = {

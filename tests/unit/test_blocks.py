@@ -19,18 +19,18 @@ MEASURED = "what was measured on one machine on one day: the command above it me
 #: Blocks that no test runs, by page and first words, and why.
 NOT_RUN: dict[tuple[str, str], str] = {
     (
-        "15-queues",
+        "17-queues",
         "pip install",
     ): "extras and a broker's client from the package index; extras are tested by name",
     (
-        "15-queues",
+        "17-queues",
         'gunicorn "shop',
     ): "Celery's own programs; its task, its schedule and a worker are tested without them",
     (
-        "16-scaling",
+        "18-scaling",
         "FLASK_SQLALCHEMY_DATABASE_URI",
     ): "gunicorn on a replica; the role that reads there is tested",
-    ("16-scaling", SQLITE): MEASURED,
+    ("18-scaling", SQLITE): MEASURED,
 }
 
 

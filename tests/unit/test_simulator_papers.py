@@ -15,8 +15,8 @@ from flask_zeus_cvs.simulator.gateway import Fault, How
 from flask_zeus_cvs.simulator.notices import Trouble
 
 ROOT = Path(__file__).parents[2]
-PROOF = (ROOT / "docs/6b-sandbox-proof.md").read_text("utf-8")
-GUIDE = (ROOT / "docs/6-sandbox.md").read_text("utf-8")
+PROOF = (ROOT / "docs/23-sandbox-proof.md").read_text("utf-8")
+GUIDE = (ROOT / "docs/15-sandbox.md").read_text("utf-8")
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", PROOF)))
 
 

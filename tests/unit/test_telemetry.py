@@ -91,7 +91,7 @@ def test_every_action_is_logged_at_the_levels_of_the_table() -> None:
 
 def test_the_paper_prints_the_tables() -> None:
     """The page on monitoring has each action with its levels, and each fact, word by word."""
-    page = (ROOT / "docs/14-monitoring.md").read_text("utf-8")
+    page = (ROOT / "docs/13-monitoring.md").read_text("utf-8")
     for action, (levels, meaning) in ACTIONS.items():
         assert f"| `{action.value}` | {levels} | {meaning} |" in page
     for fact, meaning in FACTS.items():
@@ -102,7 +102,7 @@ def test_the_paper_prints_the_tables() -> None:
 
 def test_the_japanese_paper_has_the_same_rows() -> None:
     """The Japanese page names the same actions at the same levels, and the same facts."""
-    page = (ROOT / "docs/ja/14-monitoring.md").read_text("utf-8")
+    page = (ROOT / "docs/ja/13-monitoring.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \| ([A-Z, ]+ \|)?", page, flags=re.M)
     actions = [(action.value, f"{levels} |") for action, (levels, _) in ACTIONS.items()]
     assert sorted(rows) == sorted(actions + [(fact, "") for fact in FACTS])

@@ -190,7 +190,7 @@ def test_it_prints_what_the_page_shows(tmp_path: Path, zeus: Simulator, settings
     with running(tmp_path, zeus, settings):
         ended = carry_out(settings, tmp_path, "--type", "1")
     printed = numberless(ended.said[ended.said.index("3. Notices") :])
-    assert_printed(printed, numberless(block("12-go-live", "3. Notices")))
+    assert_printed(printed, numberless(block("14-go-live", "3. Notices")))
 
 
 def numberless(text: str) -> str:

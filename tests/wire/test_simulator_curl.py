@@ -190,7 +190,7 @@ def sent() -> str:
 
 def test_the_guides_commands_run_as_they_stand_there(curl: Curl) -> None:
     """Besides the port and the number of the application."""
-    commands = block("6-sandbox", "curl 'http://127.0.0.1:5001/api/applications").splitlines()
+    commands = block("15-sandbox", "curl 'http://127.0.0.1:5001/api/applications").splitlines()
     assert len(commands) >= 6
     order_no = answered(curl.apply())["order_no"]
     for command in commands:
