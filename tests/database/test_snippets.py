@@ -28,6 +28,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy import event
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+import flask_zeus_cvs
 from flask_zeus_cvs import (
     Customer,
     EventKind,
@@ -51,7 +52,7 @@ from tests.database.drilled import make_shop as make_drilled_shop
 from tests.database.test_receive import notice
 from tests.papers import ROOT, text_of
 
-STATIC = ROOT / "flask_zeus_cvs" / "static"
+STATIC = Path(flask_zeus_cvs.__file__).parent / "static"
 TARO = Customer("ヤマダ　タロウ", "09012345678", "taro@example.com")
 #: Five fields, as cron has them, and what it runs.
 CRON = re.compile(r"((?:[\d*/,-]+ +){5})(\S.*)")

@@ -387,6 +387,8 @@ def test_the_guides_examples_work_as_they_stand_there(tmp_path: Path) -> None:
     """The quickstart's shop and the guide's two suites, in a folder with nothing else, warnings as errors."""
     (tmp_path / "shop.py").write_text(block("1-quickstart", "from flask import Flask"), "utf-8")
     (tmp_path / "conftest.py").write_text(block("15-sandbox", "import pytest\nfrom shop"), "utf-8")
-    (tmp_path / "test_shop.py").write_text(block("15-sandbox", "from flask_zeus_cvs import Customer"), "utf-8")
+    (tmp_path / "test_shop.py").write_text(
+        block("15-sandbox", "from flask_zeus_cvs import Customer"), "utf-8"
+    )
     (tmp_path / "test_live_shop.py").write_text(block("15-sandbox", "import threading"), "utf-8")
     assert "2 passed" in suite(tmp_path, "-W", "error")
