@@ -95,8 +95,7 @@ class Database:
                 if engine.dialect.name in _LEVEL_OF_NEXT | {"sqlite"}
                 else {"isolation_level": "READ COMMITTED"}
             )
-            self._engine = engine.execution_options(**own)
-            self._engine.hide_parameters = True  # an error's text would quote the customer
+            self._engine = self._with_options(**own)
             listen(engine, "do_connect", self._refuse_to_connect)
         return self._engine
 
@@ -114,8 +113,7 @@ class Database:
             and not asked
             and connection.default_isolation_level == "READ COMMITTED"
         ):
-            self._engine = self._host_engine.execution_options()
-            self._engine.hide_parameters = True
+            self._engine = self._with_options()
 
     @property
     def _reader(self) -> sa.Engine:
@@ -123,9 +121,16 @@ class Database:
         would see the same, and take two more round trips."""
         engine = self.engine
         if self._reading is None:
-            own = {"isolation_level": "AUTOCOMMIT"} if engine.dialect.name == "postgresql" else {}
-            self._reading = engine.execution_options(**own)
+            is_postgresql = engine.dialect.name == "postgresql"
+            self._reading = self._with_options(isolation_level="AUTOCOMMIT") if is_postgresql else engine
         return self._reading
+
+    def _with_options(self, **own: str) -> sa.Engine:
+        """The host's engine with options of ours, which are never put on options of ours: before 2.0.38 SQLAlchemy could
+        not do that. Its errors don't quote what was asked for, which may be the customer's."""
+        engine = self._host_engine.execution_options(**own)
+        engine.hide_parameters = True
+        return engine
 
     @property
     def _host_engine(self) -> sa.Engine:
