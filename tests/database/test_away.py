@@ -194,13 +194,14 @@ def test_a_notice_whose_commit_breaks_is_stored_all_the_same(
     shop: Shop, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A notice finds what it has stored already, so its commit is tried again: 200, and applied once."""
-    uri = shop.db.engine.url.render_as_string(hide_password=False)
+    engine = shop.db.engine
+    uri = engine.url.render_as_string(hide_password=False)
     take = shop.payments._receiving._take
     cuts: list[int] = []
 
     def take_and_be_cut(ledger: Ledger, *args: Any) -> Any:
         if not cuts:
-            listen(ledger.connection, "commit", lambda _: cuts.append(server.cut(uri)))
+            listen(engine, "commit", lambda _: cuts.append(server.cut(uri)), once=True)
         return take(ledger, *args)
 
     monkeypatch.setattr(shop.payments._receiving, "_take", take_and_be_cut)
