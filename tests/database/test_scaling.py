@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 
 from flask_zeus_cvs import State, payment_received
 from flask_zeus_cvs.clock import now
@@ -23,7 +20,6 @@ from flask_zeus_cvs.models import (
     Payment,
     Review,
     ReviewReason,
-    copy_tables,
 )
 from tests.blocks import block
 from tests.conftest import Shop, ShopMaker
@@ -34,80 +30,8 @@ from tests.office import Office, routes
 from tests.servers import Server
 
 POOLER = block("18-scaling", "SQLALCHEMY_ENGINE_OPTIONS")
-MIGRATION = block("18-scaling", "import sqlalchemy")
-#: Foreign keys of before.
-GONE = (
-    ("zeus_cvs_notifications", "payment_id", "zeus_cvs_payments"),
-    ("zeus_cvs_events", "payment_id", "zeus_cvs_payments"),
-    ("zeus_cvs_deliveries", "event_id", "zeus_cvs_events"),
-)
 #: Parents last.
 MODELS: tuple[Any, ...] = (Delivery, Event, Notification, Application, Payment)
-
-
-def shop_tables(*, narrow: bool) -> sa.MetaData:
-    """A shop's tables with ours among them; ``narrow``: as they were before ids had 64 bits."""
-    metadata = sa.MetaData()
-    copy_tables(metadata)
-    sa.Table(
-        "orders",
-        metadata,
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column(
-            "payment_id",
-            sa.Integer if narrow else sa.BigInteger,
-            sa.ForeignKey("zeus_cvs_payments.id", name="paid_by", ondelete="SET NULL"),
-        ),
-    )
-    if narrow:
-        _narrow(metadata)
-    return metadata
-
-
-def _narrow(metadata: sa.MetaData) -> None:
-    for table in metadata.tables.values():
-        for column in table.columns:
-            if isinstance(column.type, sa.BigInteger):
-                column.type = sa.Integer()
-    for name, pointing, target in GONE:
-        key = sa.ForeignKeyConstraint([pointing], [f"{target}.id"], name=f"fk_{name}_{pointing}")
-        metadata.tables[name].append_constraint(key)
-
-
-def differences(connection: sa.Connection) -> list[Any]:
-    found: list[Any] = compare_metadata(MigrationContext.configure(connection), shop_tables(narrow=False))
-    return found
-
-
-def largest(connection: sa.Connection, table: str) -> int:
-    """The largest number that a table counts to by itself."""
-    name = sa.func.pg_get_serial_sequence(table, "id")
-    ends = sa.text("SELECT seqmax FROM pg_sequence WHERE seqrelid = CAST(:name AS regclass)")
-    return int(connection.execute(ends, {"name": connection.scalar(sa.select(name))}).scalar_one())
-
-
-@pytest.mark.parametrize("database_uri", ["postgresql", "mariadb"], indirect=True)
-def test_the_migration_widens_the_ids_of_a_shop_that_is_there(database_uri: str, closing: ExitStack) -> None:
-    """Run as it stands on the page: rows stay, and foreign keys that we have still, the shop's own among them."""
-    engine = sa.create_engine(database_uri)
-    closing.callback(engine.dispose)
-    before = shop_tables(narrow=True)
-    before.create_all(engine)
-    kept = set(before.tables) - {name for name, *_ in GONE}
-    keys = {name: sa.inspect(engine).get_foreign_keys(name) for name in kept}
-    with engine.begin() as connection:
-        connection.execute(before.tables["orders"].insert().values(id=1))
-        assert differences(connection)
-    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
-        scope: dict[str, Any] = {}
-        exec(MIGRATION, scope)
-        scope["upgrade"]()
-    with engine.connect() as connection:
-        assert differences(connection) == []
-        assert connection.scalar(sa.select(sa.func.count()).select_from(before.tables["orders"])) == 1
-        if engine.dialect.name == "postgresql":
-            assert largest(connection, "zeus_cvs_events") == 2**63 - 1
-    assert {name: sa.inspect(engine).get_foreign_keys(name) for name in kept} == keys
 
 
 # --- PgBouncer, and a replica --------------------------------------------------------------------
